@@ -1,0 +1,164 @@
+# nsbox: `make help` lists what there is to make
+
+LUA    ?= lua5.4
+CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+LUADIR ?= $(PREFIX)/share/lua/5.4
+LIBDIR ?= $(PREFIX)/lib/lua/5.4
+BUILD  ?= build
+
+# the directory of lua.h; `make deps` installs what is asked for here
+LUA_INCDIR ?=
+PKG := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4 2>/dev/null))
+LIBS := -lcap
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2
+ifeq ($(CI),true)
+WARN += -Werror
+endif
+
+# set by the variants below: sanitizers, and -DNSBOX_DEBUG for fault injection
+SAN  :=
+DEFS :=
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE= $(PKG) $(WARN) $(DEFS) $(CFLAGS) \
+	-fPIC -fvisibility=hidden -MMD -MP
+# symbols are bound at load: the shared-memory child must not enter the dynamic
+# linker, and it costs nothing (1.2 ms for lua5.4 and nsbox.sys, either way)
+LINK := -shared -Wl,-O1,-z,relro,-z,now,-z,noexecstack,--as-needed
+
+# plan.c and setattr.c are compiled twice.  In nsbox.so they run in a child that shares the
+# parent's memory: no sanitizer, no stack protector, nothing that needs libc.
+# With init.c they are nsbox-init, a static program, embedded by init_image.S.
+SRC  := $(filter-out csrc/init.c,$(wildcard csrc/*.c))
+OBJ  := $(SRC:csrc/%.c=$(BUILD)/%.o) $(BUILD)/init_image.o
+INIT := $(BUILD)/init/plan.o $(BUILD)/init/setattr.o $(BUILD)/init/init.o
+PLAN_CFLAGS := -fno-stack-protector -fno-builtin -fno-tree-loop-distribute-patterns
+INIT_CFLAGS := -std=gnu11 -DNB_INIT $(DEFS) $(WARN) -Os -ffreestanding \
+	-fno-pie -fno-asynchronous-unwind-tables $(PLAN_CFLAGS) \
+	-ffunction-sections -fdata-sections -MMD -MP
+INIT_LDFLAGS := -static -nostdlib -no-pie \
+	-Wl,--gc-sections,-z,noseparate-code,--build-id=none,-s
+
+RUN := LUA_PATH='lua/?.lua;;' LUA_CPATH='$(BUILD)/?.so;;' $(LUA)
+
+.PHONY: all
+all: $(BUILD)/nsbox.so ## build nsbox.so into build/
+
+$(BUILD)/nsbox.so: $(OBJ)
+	$(CC) $(SAN) $(LINK) $(LDFLAGS) -o $@ $(OBJ) $(LIBS)
+
+# for a host that links nsbox statically, see examples/embed.c
+$(BUILD)/libnsbox.a: $(OBJ)
+	rm -f $@
+	$(AR) rcs $@ $(OBJ)
+
+$(BUILD)/%.o: csrc/%.c | $(BUILD)/init
+	$(CC) $(ALL_CFLAGS) $(SAN) -c -o $@ $<
+
+$(BUILD)/plan.o $(BUILD)/setattr.o: $(BUILD)/%.o: csrc/%.c | $(BUILD)/init
+	$(CC) $(ALL_CFLAGS) $(PLAN_CFLAGS) -c -o $@ $<
+
+$(BUILD)/init_image.o: csrc/init_image.S $(BUILD)/nsbox-init
+	$(CC) -c -Wa,-I$(BUILD) -o $@ $<
+
+$(BUILD)/nsbox-init: $(INIT)
+	$(CC) $(INIT_LDFLAGS) -o $@ $(INIT)
+
+$(BUILD)/init/%.o: csrc/%.c | $(BUILD)/init
+	$(CC) $(INIT_CFLAGS) -c -o $@ $<
+
+$(BUILD)/init:
+	mkdir -p $@
+
+-include $(wildcard $(BUILD)/*.d $(BUILD)/init/*.d)
+
+.PHONY: demo
+demo: ## install what building needs, build, run the first example
+	@.ci/deps build
+	@$(MAKE) --no-print-directory all
+	$(RUN) examples/hello.lua
+
+.PHONY: check
+check: ## install what is missing, build, lint, run all specs
+	@.ci/deps all
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -k lint test
+
+.PHONY: deps
+deps: ## install the packages that building and testing need
+	@.ci/deps all
+
+.PHONY: install
+install: all ## install into PREFIX (/usr/local), below DESTDIR
+	install -d '$(DESTDIR)$(LIBDIR)'
+	install -m 755 $(BUILD)/nsbox.so '$(DESTDIR)$(LIBDIR)/nsbox.so'
+	cd lua && find . -name '*.lua' -exec install -D -m 644 {} '$(DESTDIR)$(LUADIR)/{}' \;
+
+.PHONY: uninstall
+uninstall: ## remove what install put there
+	rm -f '$(DESTDIR)$(LIBDIR)/nsbox.so'
+	cd lua && find . -name '*.lua' -exec rm -f '$(DESTDIR)$(LUADIR)/{}' \;
+	cd lua && find . -mindepth 1 -depth -type d \
+		-exec rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(LUADIR)/{}' \;
+
+# --- tests: see CONTRIBUTING.md ---
+
+CELLS ?=
+ARGS  ?=
+
+.PHONY: test
+test: variants ## run the specs in every cell; CELLS="user root" ARGS="--filter=…"
+	NSBOX_BUILD=$(BUILD) $(LUA) spec/cells.lua $(CELLS) -- $(ARGS)
+
+.PHONY: variants
+variants: all $(BUILD)/libnsbox.a $(BUILD)/deny
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/debug DEFS=-DNSBOX_DEBUG \
+		CFLAGS='-Og -g' all
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan DEFS=-DNSBOX_DEBUG \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer' \
+		SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined' all
+
+$(BUILD)/deny: spec/deny.c
+	$(CC) -std=gnu11 $(WARN) -O2 -o $@ $< -lseccomp
+
+.PHONY: asan
+asan: variants ## run the specs under AddressSanitizer and UBSan
+	NSBOX_BUILD=$(BUILD) $(LUA) spec/cells.lua asan -- $(ARGS)
+
+.PHONY: valgrind
+valgrind: variants ## run the specs tagged valgrind under valgrind
+	NSBOX_BUILD=$(BUILD) $(LUA) spec/cells.lua valgrind -- $(ARGS)
+
+.PHONY: lint
+lint: ## luacheck, clang-format, cppcheck, and what .ci/lint looks for
+	@.ci/lint
+
+.PHONY: format
+format: ## lay out the C sources with clang-format
+	clang-format -i csrc/*.[ch] $(wildcard spec/*.c examples/*.c)
+
+.PHONY: bench
+bench: all ## measure launches
+	@for b in spec/bench/*.lua; do echo "$$b"; $(RUN) "$$b" || exit 1; done
+
+# LDoc cannot read the `---@class` and `---@field` that editors know: it gets a
+# copy in which they are its own @table and @tfield, and in which a module comes
+# before its submodules
+.PHONY: doc
+doc: ## write the reference to build/doc
+	rm -rf $(BUILD)/doc $(BUILD)/ldoc
+	mkdir -p $(BUILD)/ldoc
+	cp -R lua csrc .config.ld $(BUILD)/ldoc
+	cd $(BUILD)/ldoc/csrc && grep -l '@module' *.c | sed 's/.*/mv & 0&/' | sh
+	find $(BUILD)/ldoc/lua -name '*.lua' -exec sed -i \
+		-e 's/^---@class  *\([^ ]*\) *\(.*\)/\n--- \2\n-- @table \1/' \
+		-e 's/^---@field  *\([^ ]*\)  *\([^ ]*\) *\(.*\)/-- @tfield \2 \1 \3/' {} +
+	cd $(BUILD)/ldoc && ldoc -q -c .config.ld -d ../doc .
+
+.PHONY: clean
+clean: ## remove build/
+	rm -rf $(BUILD)
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12

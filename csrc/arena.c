@@ -1,0 +1,46 @@
+/*
+ * arena.c - a growing piece of memory, addressed by offsets
+ */
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "arena.h"
+
+#define MAX_SIZE (256u << 20)
+
+void nb_newarena(lua_State *L, struct nb_arena *a, size_t cap)
+{
+	a->mem = lua_newuserdatauv(L, cap, 0);
+	a->slot = lua_gettop(L);
+	a->cap = (uint32_t)cap;
+	a->len = 0;
+}
+
+uint32_t nb_arenareserve(lua_State *L, struct nb_arena *a, size_t size)
+{
+	size_t start = (a->len + 7) & ~(size_t)7;
+
+	if (size > MAX_SIZE || start + size > MAX_SIZE)
+		luaL_error(L, "the plan is too large");
+	if (start + size > a->cap) {
+		size_t cap = 2 * (start + size);
+		char *bigger = lua_newuserdatauv(L, cap, 0);
+
+		memcpy(bigger, a->mem, a->len);
+		lua_replace(L, a->slot);
+		a->mem = bigger;
+		a->cap = (uint32_t)cap;
+	}
+	a->len = (uint32_t)(start + size);
+	return (uint32_t)start;
+}
+
+uint32_t nb_arenaput(lua_State *L, struct nb_arena *a, const void *data,
+		     size_t size)
+{
+	uint32_t offset = nb_arenareserve(L, a, size);
+
+	memcpy(a->mem + offset, data, size);
+	return offset;
+}

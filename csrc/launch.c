@@ -1,0 +1,405 @@
+/*
+ * launch.c - the parent's side of a launch: clone, maps, handshake
+ *
+ * The child shares our memory and runs plan.c on a stack inside our frame,
+ * so a launch costs the same from a large process as from a small one.  We
+ * are not suspended (no CLONE_VFORK): somebody has to write the maps.  The
+ * frame is left only when the child has exec'd or is dead.
+ *
+ * NSBOX_LAUNCH=fork gives the child a copy of the memory instead, which is
+ * what valgrind can follow.
+ *
+ * clone(2), pidfd_open(2), user_namespaces(7), memfd_create(2)
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launch.h"
+#include "nb.h"
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10U
+#endif
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+/* plan.c needs two paths of 4 kB at once */
+#define STACK_SIZE (32 * 1024)
+
+extern const char nb_init_image[], nb_init_image_end[];
+
+static const char *const stepwords[] = {
+#define X(name, word) [NB_STEP_##name] = word,
+    NB_STEPS(X)
+#undef X
+};
+
+const char *nb_stepword(int op)
+{
+	return stepwords[op];
+}
+
+static int fail(struct nb_launch *l, int err, const char *where)
+{
+	l->err = err;
+	l->where = where;
+	return -1;
+}
+
+/* --- what nsbox-init needs: its image and its plan, as files --- */
+
+static int write_all(int fd, const void *data, size_t size)
+{
+	const char *p = data;
+
+	while (size > 0) {
+		ssize_t n = write(fd, p, size);
+
+		if (n < 0 && errno != EINTR)
+			return -1;
+		if (n > 0) {
+			p += n;
+			size -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+static int memory_file(const char *name, unsigned flags, const void *data,
+		       size_t size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | flags);
+
+	if (fd >= 0)
+		fd = nb_above_stdio(fd);
+	if (fd >= 0 && write_all(fd, data, size) < 0) {
+		nb_close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/* sealed: nobody inside can change what the next box would run */
+static int image_file(void)
+{
+	size_t size = (size_t)(nb_init_image_end - nb_init_image);
+	int fd = memory_file("nsbox-init", MFD_ALLOW_SEALING | MFD_EXEC,
+			     nb_init_image, size);
+
+	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+		fd = memory_file("nsbox-init", MFD_ALLOW_SEALING, nb_init_image,
+				 size);
+	if (fd >= 0 && fcntl(fd, F_ADD_SEALS,
+			     F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW |
+				 F_SEAL_WRITE) < 0) {
+		nb_close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static void digits(char *to, int value)
+{
+	char reverse[12];
+	int n = 0;
+
+	do
+		reverse[n++] = (char)('0' + value % 10);
+	while ((value /= 10) > 0);
+	while (n > 0)
+		*to++ = reverse[--n];
+	*to = '\0';
+}
+
+/* the plan goes into a file of its own; its descriptor and size into the
+ * places that spawn.c left in nsbox-init's argv */
+static int init_files(struct nb_plan *plan)
+{
+	uint64_t *argv = (uint64_t *)((char *)plan + plan->init_argv);
+
+	plan->init_fd = image_file();
+	if (plan->init_fd < 0)
+		return -1;
+	plan->memory_fd = memory_file("nsbox-plan", 0, plan, plan->size);
+	if (plan->memory_fd < 0)
+		return -1;
+	digits((char *)plan + argv[1], plan->memory_fd);
+	digits((char *)plan + argv[2], (int)plan->size);
+	return 0;
+}
+
+/* --- the child --- */
+
+static int child(void *arg)
+{
+	nb_plan_run(arg, 0);
+	return 126;
+}
+
+static pid_t start_program(struct nb_plan *plan, char *stack, int *pidfd)
+{
+	unsigned long flags = plan->cloneflags | CLONE_PIDFD | SIGCHLD;
+	const char *how = getenv("NSBOX_LAUNCH");
+	sigset_t all, old;
+	pid_t pid;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (how && strcmp(how, "fork") == 0) {
+		pid = (pid_t)syscall(SYS_clone, flags, NULL, pidfd, NULL, NULL);
+		if (pid == 0) {
+			nb_plan_run(plan, 0);
+			_exit(126);
+		}
+	} else {
+		pid = clone(child, stack + STACK_SIZE, (int)(flags | CLONE_VM),
+			    plan, pidfd);
+	}
+	err = errno;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = err;
+	return pid;
+}
+
+/* libc's fork: its locks, and those of malloc and stdio, are right in the
+ * child even when the host has threads; the kinds are unshared by the plan */
+static pid_t start_function(struct nb_plan *plan, int *pidfd)
+{
+	pid_t pid = fork();
+
+	if (pid == 0 && nb_plan_run(plan, 0) < 0)
+		_exit(126);
+	if (pid > 0) {
+		*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (*pidfd < 0) {
+			int err = errno;
+
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, __WALL);
+			errno = err;
+			return -1;
+		}
+	}
+	return pid;
+}
+
+/* --- maps --- */
+
+static int one_map(struct nb_launch *l, const char *file, const char *helper,
+		   const char *text)
+{
+	const char *where = helper ? strrchr(helper, '/') + 1 : file;
+	int r;
+
+	if (!text)
+		return 0;
+	r = -nb_fault(where);
+	if (r == 0)
+		r = helper ? nb_maphelper(helper, l->pid, text, l->said,
+					  sizeof(l->said))
+			   : nb_writeproc(l->pid, file, text);
+	return r < 0 ? fail(l, -r, where) : 0;
+}
+
+static int write_maps(struct nb_launch *l)
+{
+	if (one_map(l, "uid_map", l->newuidmap, l->uid_map) < 0 ||
+	    one_map(l, "setgroups", NULL, l->setgroups) < 0 ||
+	    one_map(l, "gid_map", l->newgidmap, l->gid_map) < 0)
+		return -1;
+	return 0;
+}
+
+/* --- the handshake --- */
+
+static int let_go(struct nb_launch *l)
+{
+	ssize_t n;
+
+	if (nb_fault("release"))
+		return fail(l, nb_fault("release"), "release");
+	do
+		n = send(l->ctl, "", 1, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	/* EPIPE: it is gone; its report says why */
+	if (n < 0 && errno != EPIPE)
+		return fail(l, errno, "release");
+	return 0;
+}
+
+static void reap(struct nb_launch *l)
+{
+	siginfo_t si;
+
+	while (waitid(P_PIDFD, (id_t)l->pidfd, &si, WEXITED | __WALL) < 0 &&
+	       errno == EINTR)
+		;
+}
+
+/* the first process made way for its sibling in the joined pid namespace */
+static int follow(struct nb_launch *l, pid_t pid)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (fd < 0)
+		return fail(l, errno, "pidfd_open");
+	reap(l);
+	close(l->pidfd);
+	l->pid = pid;
+	l->pidfd = fd;
+	return let_go(l);
+}
+
+/* until the program was exec'd (its end of the socket closes), the gate, the
+ * supervisor's word, or a failure */
+static int listen_to(struct nb_launch *l)
+{
+	struct nb_report r;
+	ssize_t n;
+
+	for (;;) {
+		n = read(l->ctl, &r, sizeof(r));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != ECONNRESET)
+			return fail(l, errno, "handshake");
+		if (n != sizeof(r)) {
+			if (l->supervise) /* killed before it could report */
+				return fail(l, ECHILD, "init");
+			nb_close(l->ctl);
+			l->ctl = -1;
+			return 0;
+		}
+		switch ((enum nb_said)r.said) {
+		case NB_WANTMAPS:
+			if (write_maps(l) < 0 || let_go(l) < 0)
+				return -1;
+			break;
+		case NB_FORKED:
+			if (follow(l, r.value) < 0)
+				return -1;
+			break;
+		case NB_READY:
+			l->gated = true;
+			return 0;
+		case NB_STARTED:
+			return 0;
+		case NB_FAILED:
+			l->step = (int)r.step;
+			l->detail = r.detail;
+			return fail(l, r.value, NULL);
+		case NB_ENDED:
+			break;
+		}
+	}
+}
+
+/* a failed launch leaves nothing: no process, no descriptor */
+static int undo(struct nb_launch *l)
+{
+	if (l->pidfd >= 0) {
+		syscall(SYS_pidfd_send_signal, l->pidfd, SIGKILL, NULL, 0);
+		reap(l);
+		close(l->pidfd);
+		l->pidfd = -1;
+	}
+	if (l->ctl >= 0) {
+		close(l->ctl);
+		l->ctl = -1;
+	}
+	return -1;
+}
+
+/* the child may still share the plan: it is closed by value, not changed */
+static void close_child_ends(const int fds[3])
+{
+	for (int i = 0; i < 3; i++)
+		if (fds[i] >= 0)
+			nb_close(fds[i]);
+}
+
+static int open_plan(struct nb_launch *l)
+{
+	struct nb_plan *plan = l->plan;
+	int pair[2];
+
+	if (nb_fault("pipe"))
+		return fail(l, nb_fault("pipe"), "pipe");
+	if ((l->two_way
+		 ? socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)
+		 : pipe2(pair, O_CLOEXEC)) < 0)
+		return fail(l, errno, "pipe");
+	l->ctl = nb_above_stdio(pair[0]);
+	plan->ctl = nb_above_stdio(pair[1]);
+	plan->parent_ctl = l->ctl;
+	if (l->ctl < 0 || plan->ctl < 0)
+		return fail(l, EMFILE, "pipe");
+	if (l->init && nb_fault("image"))
+		return fail(l, nb_fault("image"), "init");
+	if (l->init && init_files(plan) < 0)
+		return fail(l, errno, "init");
+	return 0;
+}
+
+static int begin(struct nb_launch *l, char *stack)
+{
+	struct nb_plan *plan = l->plan;
+	int pidfd = -1, fds[3];
+
+	if (open_plan(l) < 0)
+		l->pid = -1;
+	else if (nb_fault("clone"))
+		l->pid = fail(l, nb_fault("clone"), "clone");
+	else if ((l->pid = l->function
+			       ? start_function(plan, &pidfd)
+			       : start_program(plan, stack, &pidfd)) < 0)
+		fail(l, errno, "clone");
+	if (l->function && l->pid == 0)
+		return 1;
+	fds[0] = plan->ctl;
+	fds[1] = plan->init_fd;
+	fds[2] = plan->memory_fd;
+	close_child_ends(fds);
+	if (l->pid < 0)
+		return -1;
+	l->pidfd = pidfd > 2 ? pidfd : nb_above_stdio(pidfd);
+	return 0;
+}
+
+int nb_launch(struct nb_launch *l)
+{
+	char stack[STACK_SIZE] __attribute__((aligned(16)));
+	bool ours;
+	int r;
+
+	l->pidfd = l->ctl = l->step = -1;
+	l->plan->ctl = l->plan->init_fd = l->plan->memory_fd = -1;
+	r = begin(l, stack);
+	if (r > 0)
+		return r;
+	ours = !l->late_maps && (l->uid_map || l->gid_map);
+	if (r < 0 || (ours && (write_maps(l) < 0 || let_go(l) < 0)) ||
+	    listen_to(l) < 0)
+		return undo(l);
+	return 0;
+}
+
+int nb_launch_go(struct nb_launch *l)
+{
+	l->gated = false;
+	if (let_go(l) < 0 || listen_to(l) < 0)
+		return undo(l);
+	return 0;
+}

@@ -1,0 +1,47 @@
+/*
+ * launch.h - from a plan to a running child
+ */
+#ifndef NB_LAUNCH_H
+#define NB_LAUNCH_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "plan.h"
+
+struct nb_launch {
+	struct nb_plan *plan;
+	/* the maps we write; NULL: none, or the child writes its own */
+	const char *uid_map, *gid_map, *setgroups;
+	const char *newuidmap, *newgidmap; /* helpers; NULL: written here */
+	bool late_maps; /* the child makes its user namespace itself */
+	bool two_way;	/* the child waits for us: a socket, not a pipe */
+	bool init;	/* nsbox-init runs part of the plan */
+	bool supervise; /* and stays: STARTED comes instead of end of file */
+	bool function;	/* fork(2): a Lua function takes over in the child */
+
+	/* what came of it; descriptors are -1 when there is none */
+	pid_t pid;
+	int pidfd;
+	int ctl;	   /* our end, kept for a gate or a supervisor */
+	bool gated;	   /* it waits at its gate */
+	int err;	   /* errno; 0 when it runs */
+	int step;	   /* which step of the plan failed, or -1 */
+	int detail;	   /* JOIN: which descriptor */
+	const char *where; /* "clone", "uid_map"…: outside of the plan */
+	char said[256];	   /* what a helper printed */
+};
+
+/*
+ * Starts the child and stays with it until its program was exec'd, it stands
+ * at its gate, or it failed; then nothing is left of it.  0 or -1; 1 in the
+ * child of a launch for a function.
+ */
+int nb_launch(struct nb_launch *l);
+
+/* opens the gate and waits for exec, or failure.  0 or -1. */
+int nb_launch_go(struct nb_launch *l);
+
+const char *nb_stepword(int op);
+
+#endif

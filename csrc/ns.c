@@ -1,0 +1,536 @@
+/*
+ * ns.c - namespaces: handles on them, entering and leaving
+ *
+ * Owns the metatable nsbox.ns and the words for the kinds of namespace.
+ * Must not know how a process is started.  See namespaces(7), ioctl_ns(2),
+ * setns(2), unshare(2), pidfd_open(2).
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "nb.h"
+
+/***
+ * Namespaces.
+ *
+ * The kinds are the names in `/proc/PID/ns`: `user` `mnt` `pid` `net` `uts`
+ * `ipc` `cgroup` `time`.  A handle keeps its namespace alive; two handles are
+ * equal (`==`) when they mean the same namespace.
+ * @module nsbox.sys.ns
+ */
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
+/* newer than the headers of most distributions; linux 6.11 */
+#define PIDFD_IOCTL(n) _IO(0xFF, n)
+
+const struct nb_word nb_kinds[] = {
+    {"user", CLONE_NEWUSER},	 {"mnt", CLONE_NEWNS},	  {"pid", CLONE_NEWPID},
+    {"net", CLONE_NEWNET},	 {"uts", CLONE_NEWUTS},	  {"ipc", CLONE_NEWIPC},
+    {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME}, {NULL, 0},
+};
+
+/* what asks a pidfd for a namespace, PIDFD_GET_*_NAMESPACE */
+static const struct {
+	int kind;
+	unsigned long request;
+} pidfd_requests[] = {
+    {CLONE_NEWCGROUP, PIDFD_IOCTL(1)}, {CLONE_NEWIPC, PIDFD_IOCTL(2)},
+    {CLONE_NEWNS, PIDFD_IOCTL(3)},     {CLONE_NEWNET, PIDFD_IOCTL(4)},
+    {CLONE_NEWPID, PIDFD_IOCTL(5)},    {CLONE_NEWTIME, PIDFD_IOCTL(7)},
+    {CLONE_NEWUSER, PIDFD_IOCTL(9)},   {CLONE_NEWUTS, PIDFD_IOCTL(10)},
+};
+
+struct nb_ns {
+	struct nb_fd h; /* first: nb_checkfd relies on it */
+	int kind;
+	dev_t dev;
+	ino_t ino;
+};
+
+static struct nb_ns *newns(lua_State *L);
+
+/* --- system calls: a descriptor or -errno --- */
+
+static int openns(const char *path)
+{
+	/* not a namespace, it may be a fifo or a tty */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	fd = nb_above_stdio(fd);
+	return fd < 0 ? -errno : fd;
+}
+
+/* the process behind a pidfd, in this pid namespace; or -errno */
+static int pidofpidfd(int pidfd)
+{
+	char path[40], text[1024];
+	const char *line;
+	ssize_t n;
+	int fd, pid;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	nb_close(fd);
+	if (n < 0)
+		return -errno;
+
+	text[n] = '\0';
+	line = strstr(text, "\nPid:");
+	if (!line)
+		return -EBADF;
+	pid = atoi(line + 5);
+	return pid > 0 ? pid : -ESRCH;
+}
+
+/* as kernels before 6.11 need it: by number, then a check that the number
+ * still meant this process */
+static int openbypid(int pidfd, int kind)
+{
+	char path[40];
+	int pid = pidofpidfd(pidfd);
+	int fd;
+
+	if (pid < 0)
+		return pid;
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid,
+		 nb_wordof(nb_kinds, (uint64_t)kind));
+	fd = openns(path);
+	if (syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) < 0 &&
+	    errno == ESRCH) {
+		if (fd >= 0)
+			nb_close(fd);
+		return -ESRCH;
+	}
+	return fd;
+}
+
+static int openbypidfd(int pidfd, int kind)
+{
+	unsigned long request = 0;
+	int fd;
+
+	for (size_t i = 0; i < NB_COUNT(pidfd_requests); i++)
+		if (pidfd_requests[i].kind == kind)
+			request = pidfd_requests[i].request;
+	fd = ioctl(pidfd, request, 0);
+	if (fd < 0 && (errno == ENOTTY || errno == EINVAL || errno == ENOSYS))
+		return openbypid(pidfd, kind);
+	fd = nb_above_stdio(fd);
+	return fd < 0 ? -errno : fd;
+}
+
+/* learns what the descriptor in ns is; 0 or -errno, -EINVAL when it is not
+ * a namespace: ioctl numbers alone could mean something else to a device */
+static int identify(struct nb_ns *ns)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (fstatfs(ns->h.fd, &fs) < 0)
+		return -errno;
+	if (fs.f_type != NSFS_MAGIC)
+		return -EINVAL;
+	ns->kind = ioctl(ns->h.fd, NS_GET_NSTYPE);
+	if (ns->kind < 0)
+		return errno == ENOTTY ? -EINVAL : -errno;
+	if (fstat(ns->h.fd, &st) < 0)
+		return -errno;
+	ns->dev = st.st_dev;
+	ns->ino = st.st_ino;
+	return 0;
+}
+
+/* --- results --- */
+
+/* the handle on top, filled with fd (or -errno) */
+static int fill(lua_State *L, struct nb_ns *ns, int fd, const char *subject)
+{
+	int err;
+
+	if (fd < 0)
+		return nb_fail(L, -fd, subject);
+	ns->h.fd = fd;
+	err = identify(ns);
+	if (err == -EINVAL) {
+		luaL_pushfail(L);
+		lua_pushfstring(L, "%s: not a namespace", subject);
+		lua_pushinteger(L, EINVAL);
+		return 3;
+	}
+	return err ? nb_fail(L, -err, subject) : 1;
+}
+
+/* pushes "unshare user, mnt", the subject of a failure */
+static const char *subject(lua_State *L, const char *call, uint64_t kinds)
+{
+	const char *separator = " ";
+	luaL_Buffer b;
+
+	luaL_buffinit(L, &b);
+	luaL_addstring(&b, call);
+	for (const struct nb_word *w = nb_kinds; w->word; w++) {
+		if (!(kinds & w->value))
+			continue;
+		luaL_addstring(&b, separator);
+		luaL_addstring(&b, w->word);
+		separator = ", ";
+	}
+	luaL_pushresult(&b);
+	return lua_tostring(L, -1);
+}
+
+/* --- functions --- */
+
+static int openpath(lua_State *L)
+{
+	const char *path = nb_checkpath(L, 1);
+	struct nb_ns *ns = newns(L);
+
+	int fd = openns(path);
+
+	return fill(L, ns, fd, path);
+}
+
+static int openpid(lua_State *L)
+{
+	lua_Integer pid = luaL_checkinteger(L, 1);
+	int kind = (int)nb_checkword(L, 2, nb_kinds, "namespace");
+	struct nb_ns *ns;
+	const char *path;
+	int fd;
+
+	luaL_argcheck(L, pid > 0 && pid <= INT32_MAX, 1, "not a process id");
+	path = lua_pushfstring(L, "/proc/%d/ns/%s", (int)pid,
+			       nb_wordof(nb_kinds, (uint64_t)kind));
+	ns = newns(L);
+
+	fd = openns(path);
+	if (fd == -ENOENT && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
+		fd = -ESRCH;
+
+	return fill(L, ns, fd, path);
+}
+
+static int openpidfd(lua_State *L)
+{
+	int pidfd = nb_checkfd(L, 1);
+	int kind = (int)nb_checkword(L, 2, nb_kinds, "namespace");
+	const char *name = luaL_tolstring(L, 1, NULL);
+	struct nb_ns *ns = newns(L);
+
+	int fd = openbypidfd(pidfd, kind);
+
+	return fill(L, ns, fd, name);
+}
+
+/***
+ * Opens a namespace: `open(path)`, `open(pid, kind)`, `open(process, kind)`.
+ * @function open
+ * @param what a path, a process id, or a process handle (or another handle on
+ *   a pidfd), which cannot be mistaken when the number is used again
+ * @tparam[opt] string kind needed for a process, forbidden for a path
+ * @treturn nsbox.ns
+ * @return[2] nil, message, errno: ESRCH when the process has gone, EINVAL
+ *   when the file is not a namespace
+ * @see namespaces(7)
+ */
+static int ns_open(lua_State *L)
+{
+	switch (lua_type(L, 1)) {
+	case LUA_TSTRING:
+		luaL_argcheck(L, lua_isnoneornil(L, 2), 2,
+			      "a path has no kind");
+		return openpath(L);
+	case LUA_TUSERDATA:
+		return openpidfd(L);
+	default:
+		return openpid(L);
+	}
+}
+
+/***
+ * Moves the calling thread into a namespace, or into those of a process.
+ *
+ * `pid` and `time` apply to children only.  `user` and `mnt` need a process
+ * with one thread.
+ * @function setns
+ * @param target a namespace, or a process with `kinds`
+ * @param[opt] kinds a word or a list of them
+ * @treturn boolean true
+ * @return[2] nil, message, errno
+ * @see setns(2)
+ */
+static int ns_setns(lua_State *L)
+{
+	int fd = nb_checkfd(L, 1);
+	uint64_t kinds = nb_checkwords(L, 2, nb_kinds, "namespace");
+	const struct nb_ns *ns = luaL_testudata(L, 1, NB_NS);
+	int rc;
+
+	if (!kinds && luaL_testudata(L, 1, NB_PROCESS))
+		luaL_argerror(L, 2, "which namespaces of the process?");
+	if (!kinds && ns)
+		kinds = (uint64_t)ns->kind;
+
+	rc = setns(fd, (int)kinds);
+
+	if (rc < 0) {
+		int err = errno;
+
+		return nb_fail(L, err, subject(L, "setns", kinds));
+	}
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/***
+ * Moves the calling thread into new namespaces.
+ *
+ * `pid` and `time` apply to children only.  `user` needs a process with one
+ * thread.
+ * @function unshare
+ * @param kinds a word or a list of them
+ * @treturn boolean true
+ * @return[2] nil, message, errno
+ * @see unshare(2)
+ */
+static int ns_unshare(lua_State *L)
+{
+	uint64_t kinds;
+	int rc;
+
+	luaL_checkany(L, 1);
+	kinds = nb_checkwords(L, 1, nb_kinds, "namespace");
+	luaL_argcheck(L, kinds, 1, "no namespace");
+
+	rc = unshare((int)kinds);
+
+	if (rc < 0) {
+		int err = errno;
+
+		return nb_fail(L, err, subject(L, "unshare", kinds));
+	}
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* --- methods --- */
+
+static struct nb_ns *checkns(lua_State *L)
+{
+	struct nb_ns *ns = luaL_checkudata(L, 1, NB_NS);
+
+	if (ns->h.fd < 0)
+		luaL_error(L, "attempt to use a closed " NB_NS);
+	return ns;
+}
+
+/***
+ * A namespace.
+ * @type nsbox.ns
+ */
+
+/***
+ * The kind of namespace.
+ * @function kind
+ * @treturn string a word: `"net"`
+ */
+static int ns_kind(lua_State *L)
+{
+	const struct nb_ns *ns = checkns(L);
+
+	lua_pushstring(L, nb_wordof(nb_kinds, (uint64_t)ns->kind));
+	return 1;
+}
+
+/***
+ * What tells this namespace from all others that exist now.
+ * @function id
+ * @treturn integer device
+ * @treturn integer inode, the number in `readlink /proc/PID/ns/KIND`
+ * @see ioctl_ns(2)
+ */
+static int ns_id(lua_State *L)
+{
+	const struct nb_ns *ns = checkns(L);
+
+	lua_pushinteger(L, (lua_Integer)ns->dev);
+	lua_pushinteger(L, (lua_Integer)ns->ino);
+	return 2;
+}
+
+static int related(lua_State *L, unsigned long request, const char *what)
+{
+	const struct nb_ns *ns = checkns(L);
+	struct nb_ns *other = newns(L);
+
+	int fd = nb_above_stdio(ioctl(ns->h.fd, request));
+
+	return fill(L, other, fd < 0 ? -errno : fd, what);
+}
+
+/***
+ * The user namespace that owns this one.
+ * @function owner
+ * @treturn nsbox.ns
+ * @return[2] nil, message, errno: EPERM when it is an ancestor of the
+ *   caller's own
+ * @see ioctl_ns(2)
+ */
+static int ns_owner(lua_State *L)
+{
+	return related(L, NS_GET_USERNS, "owner");
+}
+
+/***
+ * The parent of a `user` or `pid` namespace.
+ * @function parent
+ * @treturn nsbox.ns
+ * @return[2] nil, message, errno: EINVAL for other kinds, EPERM when it is an
+ *   ancestor of the caller's own
+ * @see ioctl_ns(2)
+ */
+static int ns_parent(lua_State *L)
+{
+	return related(L, NS_GET_PARENT, "parent");
+}
+
+/***
+ * The user that made a `user` namespace.
+ * @function owner_uid
+ * @treturn integer as the caller's user namespace sees it
+ * @return[2] nil, message, errno: EINVAL for other kinds
+ * @see ioctl_ns(2)
+ */
+static int ns_owner_uid(lua_State *L)
+{
+	const struct nb_ns *ns = checkns(L);
+	uid_t uid;
+
+	int rc = ioctl(ns->h.fd, NS_GET_OWNER_UID, &uid);
+
+	if (rc < 0)
+		return nb_fail(L, errno, "owner_uid");
+	lua_pushinteger(L, uid);
+	return 1;
+}
+
+/***
+ * The number of the descriptor.
+ * @function fileno
+ * @treturn integer it stays the property of the handle
+ */
+static int ns_fileno(lua_State *L)
+{
+	lua_pushinteger(L, checkns(L)->h.fd);
+	return 1;
+}
+
+/***
+ * Closes the handle; twice is harmless.
+ * @function close
+ * @treturn boolean true
+ */
+static int ns_close(lua_State *L)
+{
+	struct nb_ns *ns = luaL_checkudata(L, 1, NB_NS);
+	int fd = ns->h.fd;
+
+	ns->h.fd = -1;
+	if (fd >= 0)
+		nb_close(fd);
+
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static int ns_gc(lua_State *L)
+{
+	ns_close(L);
+	return 0;
+}
+
+/* the inode of a closed handle may belong to another namespace by now */
+static int ns_eq(lua_State *L)
+{
+	const struct nb_ns *a = luaL_testudata(L, 1, NB_NS);
+	const struct nb_ns *b = luaL_testudata(L, 2, NB_NS);
+
+	lua_pushboolean(L, a && b && a->h.fd >= 0 && b->h.fd >= 0 &&
+			       a->dev == b->dev && a->ino == b->ino);
+	return 1;
+}
+
+static int ns_tostring(lua_State *L)
+{
+	const struct nb_ns *ns = luaL_checkudata(L, 1, NB_NS);
+
+	if (ns->h.fd < 0)
+		lua_pushliteral(L, NB_NS " (closed)");
+	else
+		lua_pushfstring(L, NB_NS " (%s:[%I])",
+				nb_wordof(nb_kinds, (uint64_t)ns->kind),
+				(LUAI_UACINT)ns->ino);
+	return 1;
+}
+
+static const luaL_Reg ns_methods[] = {
+    {"close", ns_close},   {"fileno", ns_fileno}, {"id", ns_id},
+    {"kind", ns_kind},	   {"owner", ns_owner},	  {"owner_uid", ns_owner_uid},
+    {"parent", ns_parent}, {NULL, NULL},
+};
+
+static const luaL_Reg ns_meta[] = {
+    {"__close", ns_gc},		 {"__eq", ns_eq}, {"__gc", ns_gc},
+    {"__tostring", ns_tostring}, {NULL, NULL},
+};
+
+static const luaL_Reg ns_funcs[] = {
+    {"open", ns_open},
+    {"setns", ns_setns},
+    {"unshare", ns_unshare},
+    {NULL, NULL},
+};
+
+static struct nb_ns *newns(lua_State *L)
+{
+	struct nb_ns *ns = lua_newuserdatauv(L, sizeof(*ns), 0);
+
+	memset(ns, 0, sizeof(*ns));
+	ns->h.fd = -1;
+	luaL_setmetatable(L, NB_NS);
+	return ns;
+}
+
+int luaopen_nsbox_sys_ns(lua_State *L)
+{
+	if (luaL_newmetatable(L, NB_NS)) {
+		luaL_setfuncs(L, ns_meta, 0);
+		lua_newtable(L);
+		nb_setfuncs(L, "ns", ns_methods);
+		lua_setfield(L, -2, "__index");
+	}
+	lua_pop(L, 1);
+	lua_newtable(L);
+	nb_setfuncs(L, "ns", ns_funcs);
+	return 1;
+}

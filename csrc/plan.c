@@ -1,0 +1,531 @@
+/*
+ * plan.c - runs a plan, in the child
+ *
+ * Compiled twice: into nsbox.so, where it runs in a child that shares the
+ * parent's memory, and into nsbox-init.  So nothing here calls libc, writes
+ * to a global or allocates; a failure becomes a report on the control socket.
+ * Steps that change kernel ids or gain capabilities would clear the dumpable
+ * flag of a shared memory: spawn.c places them behind INIT.
+ *
+ * clone(2), namespaces(7), mount_setattr(2), capabilities(7), credentials(7)
+ */
+#include <errno.h>
+#include <linux/fcntl.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/if.h>
+#include <linux/mount.h>
+#include <linux/poll.h>
+#include <linux/prctl.h>
+#include <linux/sched.h>
+#include <linux/sockios.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "bare.h"
+#include "plan.h"
+#include "sys.h"
+
+#define BUFFER 4096
+#define NSIG_KERNEL 64
+#define SIGSET_SIZE 8
+
+static inline void *at(struct nb_plan *plan, uint32_t offset)
+{
+	return (char *)plan + offset;
+}
+
+/* NULL for an absent string, as mount(2) wants it */
+static inline char *str(struct nb_plan *plan, uint32_t offset)
+{
+	return offset ? at(plan, offset) : NULL;
+}
+
+static void quit(int code)
+{
+	for (;;)
+		nb_sys(__NR_exit_group, code, 0, 0);
+}
+
+static void report(struct nb_plan *plan, enum nb_said said, uint32_t step,
+		   int32_t value, int32_t detail)
+{
+	struct nb_report r;
+
+	r.said = said;
+	r.step = step;
+	r.value = value;
+	r.detail = detail;
+	nb_sys(__NR_write, plan->ctl, &r, sizeof(r));
+}
+
+/* one byte from the parent; without a parent there is nothing to go on for */
+static long await(struct nb_plan *plan)
+{
+	char byte;
+	long n;
+
+	do
+		n = nb_sys(__NR_read, plan->ctl, &byte, 1);
+	while (n == -EINTR);
+	if (n <= 0)
+		quit(1);
+	return 0;
+}
+
+static long cloexec(int fd, bool on)
+{
+	return nb_sys(__NR_fcntl, fd, F_SETFD, on ? FD_CLOEXEC : 0);
+}
+
+/* offsets become pointers, once per address space */
+static char **vector(struct nb_plan *plan, uint32_t offset)
+{
+	char **v = at(plan, offset);
+
+	for (size_t i = 0; v[i]; i++)
+		if ((uintptr_t)v[i] < plan->size)
+			v[i] = at(plan, (uint32_t)(uintptr_t)v[i]);
+	return v;
+}
+
+static long do_pdeathsig(struct nb_plan *plan, int sig)
+{
+	struct pollfd pfd;
+	long now[2];
+	long r = nb_sys(__NR_prctl, PR_SET_PDEATHSIG, sig, 0);
+
+	/* it may have died before: then nobody holds the other end */
+	pfd.fd = plan->ctl;
+	pfd.events = pfd.revents = 0;
+	now[0] = now[1] = 0;
+	if (r == 0 && nb_sys5(__NR_ppoll, &pfd, 1, now, NULL, SIGSET_SIZE) > 0)
+		quit(1);
+	return r;
+}
+
+static long do_init(struct nb_plan *plan, struct nb_step *s)
+{
+	int32_t *fds = at(plan, s->a);
+	long r = 0;
+
+	for (uint64_t i = 0; i < s->x && r == 0; i++)
+		r = cloexec(fds[i], false);
+	if (r == 0)
+		r = cloexec(plan->ctl, false);
+	if (r == 0)
+		r = cloexec(plan->memory_fd, false);
+	if (r == 0)
+		r = nb_sys5(__NR_execveat, plan->init_fd, "",
+			    vector(plan, plan->init_argv),
+			    vector(plan, plan->env), AT_EMPTY_PATH);
+	return r;
+}
+
+/*
+ * Joining needs CAP_SYS_ADMIN over the owner of each namespace: the caller
+ * may have it now and lose it with the user namespace, or get it only there.
+ * So all but the user namespace first, then that, then the refused ones.
+ */
+static long do_join(struct nb_plan *plan, struct nb_step *s)
+{
+	struct join {
+		int32_t fd, kind;
+	} *j = at(plan, s->a);
+	uint64_t refused = 0;
+	long r = 0;
+
+	for (int round = 0; round < 3; round++) {
+		for (uint64_t i = 0; i < s->x; i++) {
+			bool user = j[i].kind == CLONE_NEWUSER;
+
+			if (round == 2 ? !(refused >> i & 1)
+				       : user != (round == 1))
+				continue;
+			r = nb_sys(__NR_setns, j[i].fd, j[i].kind, 0);
+			if (r == -EPERM && round == 0) {
+				refused |= UINT64_C(1) << i;
+			} else if (r < 0) {
+				s->fd = (int32_t)i;
+				return r;
+			}
+		}
+	}
+	return 0;
+}
+
+/* the pid namespace joined or unshared holds only children: become one, as
+ * a sibling, so that the parent can wait for it */
+static long do_fork(struct nb_plan *plan, uint32_t step, int sig)
+{
+	long pid =
+	    nb_sys5(__NR_clone, CLONE_PARENT | 17 /* SIGCHLD */, 0, 0, 0, 0);
+
+	if (pid < 0)
+		return pid;
+	if (pid > 0) {
+		report(plan, NB_FORKED, step, (int32_t)pid, 0);
+		quit(0);
+	}
+	await(plan);
+	return sig ? do_pdeathsig(plan, sig) : 0;
+}
+
+static long do_write(const char *path, const char *data)
+{
+	long n = (long)nb_length(data), r;
+	long fd =
+	    nb_sys5(__NR_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0, 0);
+
+	if (fd < 0)
+		return fd;
+	r = nb_sys(__NR_write, fd, data, n);
+	nb_sys(__NR_close, fd, 0, 0);
+	return r < 0 ? r : r == n ? 0 : -EIO;
+}
+
+static long do_lo(void)
+{
+	struct ifreq ifr;
+	char *raw = (char *)&ifr;
+	long r, fd = nb_sys(__NR_socket, 2 /* AF_INET */,
+			    2 /* SOCK_DGRAM */ | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return fd;
+	for (size_t i = 0; i < sizeof(ifr); i++)
+		raw[i] = 0;
+	ifr.ifr_name[0] = 'l';
+	ifr.ifr_name[1] = 'o';
+	ifr.ifr_flags = IFF_UP;
+	r = nb_sys(__NR_ioctl, fd, SIOCSIFFLAGS, &ifr);
+	nb_sys(__NR_close, fd, 0, 0);
+	return r;
+}
+
+/* --- bind mounts in two parts, so that a source is taken before the mounts
+ * around it become read-only or hidden --- */
+
+static long do_grab(struct nb_plan *plan, struct nb_step *s)
+{
+	const char *path = at(plan, s->a);
+	unsigned int recursive = s->flags & NB_RECURSIVE ? AT_RECURSIVE : 0;
+	long fd = nb_sys(__NR_open_tree, AT_FDCWD, path,
+			 1 /* OPEN_TREE_CLONE */ | O_CLOEXEC | recursive);
+
+	s->c = 0;
+	if (fd == -ENOSYS || fd == -EPERM) {
+		fd = nb_sys5(__NR_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC, 0,
+			     0);
+		s->c = 1;
+	}
+	if (fd < 0)
+		return fd;
+	s->fd = (int32_t)fd;
+	return 0;
+}
+
+static long do_place(struct nb_plan *plan, struct nb_step *s)
+{
+	struct nb_step *steps = at(plan, plan->steps);
+	struct nb_step *from = &steps[s->y];
+	const char *target = at(plan, s->b);
+	int recursive = from->flags & NB_RECURSIVE;
+	char link[32];
+	long r = 0;
+	bool late = true;
+
+	if (from->c == 0) {
+		if (s->x) {
+			struct nb_mountattr attr;
+
+			attr.set = s->x;
+			attr.clr = attr.propagation = attr.userns_fd = 0;
+			r = nb_sys5(__NR_mount_setattr, from->fd, "",
+				    AT_EMPTY_PATH |
+					(recursive ? AT_RECURSIVE : 0),
+				    &attr, sizeof(attr));
+			if (r < 0 && r != -ENOSYS)
+				return r;
+		}
+		late = r == -ENOSYS;
+		r = nb_sys5(__NR_move_mount, from->fd, "", AT_FDCWD, target,
+			    4 /* MOVE_MOUNT_F_EMPTY_PATH */);
+	} else {
+		nb_fdpath(link, from->fd);
+		r = nb_sys5(__NR_mount, link, target, "none",
+			    4096 /* MS_BIND */ | (recursive ? MS_REC : 0),
+			    NULL);
+	}
+	nb_sys(__NR_close, from->fd, 0, 0);
+	if (r == 0 && late && (s->x || (from->c && s->z)))
+		r = nb_setattr(AT_FDCWD, target, s->x, from->c ? s->z : 0, 0,
+			       recursive);
+	return r;
+}
+
+/* --- privilege --- */
+
+static long do_bounding(uint64_t keep, uint32_t last)
+{
+	for (uint32_t cap = 0; cap <= last; cap++) {
+		long r;
+
+		if (keep >> cap & 1)
+			continue;
+		r = nb_sys(__NR_prctl, PR_CAPBSET_DROP, cap, 0);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static long do_caps(uint64_t permitted, uint64_t inheritable,
+		    uint64_t effective)
+{
+	struct __user_cap_header_struct h;
+	struct __user_cap_data_struct d[2];
+
+	h.version = _LINUX_CAPABILITY_VERSION_3;
+	h.pid = 0;
+	d[0].permitted = (uint32_t)permitted;
+	d[1].permitted = (uint32_t)(permitted >> 32);
+	d[0].inheritable = (uint32_t)inheritable;
+	d[1].inheritable = (uint32_t)(inheritable >> 32);
+	d[0].effective = (uint32_t)effective;
+	d[1].effective = (uint32_t)(effective >> 32);
+	return nb_sys(__NR_capset, &h, d, 0);
+}
+
+static long do_ambient(uint64_t raise, uint32_t last)
+{
+	long r = nb_sys5(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL,
+			 0, 0, 0);
+
+	for (uint32_t cap = 0; cap <= last && r == 0; cap++)
+		if (raise >> cap & 1)
+			r = nb_sys5(__NR_prctl, PR_CAP_AMBIENT,
+				    PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+	return r;
+}
+
+/* --- what the program inherits --- */
+
+static long do_chdir(const char *path)
+{
+	char buffer[BUFFER];
+	long r = nb_sys(__NR_chdir, path, 0, 0);
+
+	if (r < 0)
+		return r;
+	/* the kernel writes "(unreachable)" before a directory outside the
+	 * root, which is the way out of CVE-2024-21626 */
+	r = nb_sys(__NR_getcwd, buffer, sizeof(buffer), 0);
+	if (r < 0)
+		return r;
+	return buffer[0] == '/' ? 0 : -ENOENT;
+}
+
+/* fds[0..2] become 0, 1, 2; any of them may be one of these already */
+static long do_stdio(int32_t *fds)
+{
+	long r = 0;
+
+	for (int i = 0; i < 3; i++) {
+		if (fds[i] < 0 || fds[i] > 2 || fds[i] == i)
+			continue;
+		r = nb_sys(__NR_fcntl, fds[i], F_DUPFD_CLOEXEC, 3);
+		if (r < 0)
+			return r;
+		fds[i] = (int32_t)r;
+	}
+	for (int i = 0; i < 3; i++) {
+		if (fds[i] < 0)
+			continue;
+		r = fds[i] == i ? cloexec(i, false)
+				: nb_sys(__NR_dup3, fds[i], i, 0);
+		if (r < 0)
+			return r;
+		fds[i] = i;
+	}
+	return 0;
+}
+
+static long do_keep(struct nb_plan *plan, struct nb_step *s)
+{
+	int32_t *fds = at(plan, s->a);
+	long r = nb_sys(__NR_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+
+	if (r < 0)
+		return r;
+	for (uint64_t i = 0; i < s->x && r == 0; i++)
+		r = cloexec(fds[i], false);
+	return r;
+}
+
+/* the parent blocked all signals for the clone; an ignored one would stay
+ * ignored across exec, and a program expects a clean slate */
+static long do_signals(void)
+{
+	struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		uint64_t mask;
+	} dfl;
+	uint64_t none = 0;
+
+	dfl.handler = NULL;
+	dfl.flags = 0;
+	dfl.restorer = NULL;
+	dfl.mask = 0;
+	for (int sig = 1; sig <= NSIG_KERNEL; sig++)
+		nb_sys5(__NR_rt_sigaction, sig, &dfl, NULL, SIGSET_SIZE, 0);
+	return nb_sys5(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL,
+		       SIGSET_SIZE, 0);
+}
+
+/* as execvp(3) does it, but never by way of a shell */
+static long do_exec(struct nb_plan *plan)
+{
+	char **argv = vector(plan, plan->argv);
+	char **env = vector(plan, plan->env);
+	const char *dir = str(plan, plan->path);
+	size_t len = nb_length(argv[0]);
+	char file[BUFFER];
+	long r, found = -ENOENT;
+
+	for (size_t i = 0; i < len; i++)
+		if (argv[0][i] == '/')
+			dir = NULL;
+	if (!dir)
+		return nb_sys(__NR_execve, argv[0], argv, env);
+	while (*dir) {
+		size_t n = 0, k = 0;
+
+		while (*dir && *dir != ':' && n + len + 2 < sizeof(file))
+			file[n++] = *dir++;
+		while (*dir && *dir++ != ':')
+			n = 0;
+		if (n == 0)
+			continue;
+		file[n++] = '/';
+		while (k <= len)
+			file[n++] = argv[0][k++];
+		r = nb_sys(__NR_execve, file, argv, env);
+		if (r == -EACCES)
+			found = r;
+		else if (r != -ENOENT && r != -ENOTDIR)
+			return r;
+	}
+	return found;
+}
+
+#ifdef NB_INIT
+long nb_supervise(struct nb_plan *plan, uint32_t step); /* init.c */
+#endif
+
+static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
+{
+	switch ((enum nb_stepop)s->op) {
+	case NB_STEP_HOLD:
+		return nb_sys(__NR_close, plan->parent_ctl, 0, 0);
+	case NB_STEP_PDEATHSIG:
+		return do_pdeathsig(plan, (int)s->x);
+	case NB_STEP_RELEASE:
+		return await(plan);
+	case NB_STEP_INIT:
+		return do_init(plan, s);
+	case NB_STEP_DUMPABLE:
+		return nb_sys(__NR_prctl, PR_SET_DUMPABLE, s->x, 0);
+	case NB_STEP_JOIN:
+		return do_join(plan, s);
+	case NB_STEP_UNSHARE:
+		return nb_sys(__NR_unshare, s->x, 0, 0);
+	case NB_STEP_NEEDMAPS:
+		report(plan, NB_WANTMAPS, i, 0, 0);
+		return await(plan);
+	case NB_STEP_FORK:
+		return do_fork(plan, i, (int)s->x);
+	case NB_STEP_UIDMAP:
+	case NB_STEP_SETGROUPS:
+	case NB_STEP_GIDMAP:
+	case NB_STEP_WRITE:
+	case NB_STEP_TIME:
+		return do_write(at(plan, s->a), at(plan, s->b));
+	case NB_STEP_HOSTNAME:
+		return nb_sys(__NR_sethostname, at(plan, s->a),
+			      nb_length(at(plan, s->a)), 0);
+	case NB_STEP_LO:
+		return do_lo();
+	case NB_STEP_MOUNT:
+		return nb_sys5(__NR_mount, str(plan, s->a), str(plan, s->b),
+			       str(plan, s->c), s->x, str(plan, s->d));
+	case NB_STEP_GRAB:
+		return do_grab(plan, s);
+	case NB_STEP_PLACE:
+		return do_place(plan, s);
+	case NB_STEP_ATTR:
+		return nb_setattr(AT_FDCWD, at(plan, s->a), s->x, s->y, 0,
+				  s->flags & NB_RECURSIVE);
+	case NB_STEP_GROUPS:
+		return nb_sys(__NR_setgroups, s->x, at(plan, s->a), 0);
+	case NB_STEP_GID:
+		return nb_sys(__NR_setresgid, s->x, s->x, s->x);
+	case NB_STEP_UID:
+		return nb_sys(__NR_setresuid, s->x, s->x, s->x);
+	case NB_STEP_BOUNDING:
+		return do_bounding(s->x, plan->last_cap);
+	case NB_STEP_CAPS:
+		return do_caps(s->x, s->y, s->z);
+	case NB_STEP_AMBIENT:
+		return do_ambient(s->x, plan->last_cap);
+	case NB_STEP_KEEPCAPS:
+		return nb_sys(__NR_prctl, PR_SET_KEEPCAPS, s->x, 0);
+	case NB_STEP_NNP:
+		return nb_sys5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	case NB_STEP_CHDIR:
+		return do_chdir(at(plan, s->a));
+	case NB_STEP_STDIO:
+		return do_stdio(at(plan, s->a));
+	case NB_STEP_KEEP:
+		return do_keep(plan, s);
+	case NB_STEP_GATE:
+		report(plan, NB_READY, i, 0, 0);
+		return await(plan);
+	case NB_STEP_STARTED:
+		report(plan, NB_STARTED, i, 0, 0);
+		return 0;
+	case NB_STEP_SUPERVISE:
+#ifdef NB_INIT
+		return nb_supervise(plan, i);
+#else
+		return -ENOSYS;
+#endif
+	case NB_STEP_SETSID:
+		return nb_sys(__NR_setsid, 0, 0, 0);
+	case NB_STEP_SIGNALS:
+		return do_signals();
+	case NB_STEP_EXEC:
+		return do_exec(plan);
+	}
+	return -ENOSYS;
+}
+
+int nb_plan_run(struct nb_plan *plan, uint32_t from)
+{
+	struct nb_step *steps = at(plan, plan->steps);
+
+	for (uint32_t i = from; i < plan->nsteps; i++) {
+		struct nb_step *s = &steps[i];
+		long r = s->fault ? -s->fault : run(plan, s, i);
+
+		if (r >= 0 || s->flags & NB_TRY)
+			continue;
+		if (s->flags & NB_MISSING_OK && (r == -ENOENT || r == -ENOTDIR))
+			continue;
+		report(plan, NB_FAILED, i, (int32_t)-r, s->fd);
+		return -1;
+	}
+	return 0;
+}

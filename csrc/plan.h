@@ -1,0 +1,124 @@
+/*
+ * plan.h - the launch of a process as flat data
+ *
+ * spawn (spawn.c) turns a Lua table into one arena: this header, the steps,
+ * the strings.  Everything inside is an offset from the arena's start, so
+ * that the same bytes run at any address: in the child that shares the
+ * parent's memory, and in nsbox-init, which gets them by a memfd.  plan.c is
+ * compiled into both.
+ */
+#ifndef NB_PLAN_H
+#define NB_PLAN_H
+
+#include <stdint.h>
+
+/*
+ * What a step does; the order here is roughly the order in a plan.
+ * The X-macro keeps the words that errors, traces and NSBOX_FAULT use beside
+ * the numbers.
+ */
+/* clang-format off */
+#define NB_STEPS(X)                                                            \
+	X(HOLD, "hold")		/* close the parent's end of ctl */                 \
+	X(PDEATHSIG, "pdeathsig") /* x, and end if the parent is gone */ \
+	X(RELEASE, "release")	/* wait until the parent let us go (maps) */       \
+	X(INIT, "init")		/* exec nsbox-init with x descriptors at a */             \
+	X(UIDMAP, "uid_map")	/* open a, one write of b; likewise… */            \
+	X(SETGROUPS, "setgroups")                                              \
+	X(GIDMAP, "gid_map")                                                   \
+	X(DUMPABLE, "dumpable") /* PR_SET_DUMPABLE x */                        \
+	X(JOIN, "setns")	/* x descriptors at a: setns in a sound order */        \
+	X(UNSHARE, "unshare")	/* kinds x */                                      \
+	X(NEEDMAPS, "maps")	/* ask for the maps of a late user namespace */      \
+	X(FORK, "fork")		/* CLONE_PARENT: enter the pid namespace */            \
+	X(WRITE, "write")	/* open a, one write of b */                           \
+	X(TIME, "time_offsets") /* the same, for /proc/self/timens_offsets */  \
+	X(HOSTNAME, "hostname") /* a */                                        \
+	X(LO, "lo")		/* loopback up */                                           \
+	X(MOUNT, "mount")	/* source a, target b, type c, data d, flags x */      \
+	X(GRAB, "bind")		/* open_tree(a), kept for a PLACE */                   \
+	X(PLACE, "place")	/* the tree of step y at b; attributes set x */        \
+	X(ATTR, "attr")		/* mount_setattr(a, set x, clear y) */                 \
+	X(GROUPS, "setgroups")	/* x ids at a */                                  \
+	X(GID, "setgid")	/* x */                                                 \
+	X(UID, "setuid")	/* x */                                                 \
+	X(BOUNDING, "bounding") /* drop all but x */                           \
+	X(CAPS, "caps")		/* permitted x, inheritable y, effective z */          \
+	X(AMBIENT, "ambient")	/* clear, then raise x */                          \
+	X(KEEPCAPS, "keepcaps") /* x */                                        \
+	X(NNP, "no_new_privs")	/* */                                             \
+	X(CHDIR, "cwd")		/* a, checked by getcwd */                             \
+	X(STDIO, "stdio")	/* fds at a: stdin, stdout, stderr */                  \
+	X(KEEP, "keep")		/* all but 0-2 and x descriptors at a are cloexec */   \
+	X(GATE, "gate")		/* report READY, wait for the word to go on */         \
+	X(STARTED, "started")	/* report that a Lua function takes over */    \
+	X(SUPERVISE, "fork")	/* nsbox-init stays as pid 1, its child goes on */  \
+	X(SETSID, "setsid")	/* */                                                \
+	X(SIGNALS, "signals")	/* dispositions to default, mask empty */          \
+	X(EXEC, "exec")		/* argv[0], searched along PATH */
+/* clang-format on */
+
+enum nb_stepop {
+#define X(name, word) NB_STEP_##name,
+	NB_STEPS(X)
+#undef X
+};
+
+/* how a step takes a failure */
+#define NB_MISSING_OK 1 /* a path that does not exist is fine */
+#define NB_TRY 2	/* so is everything else */
+#define NB_RECURSIVE 4	/* GRAB, ATTR: with all submounts */
+
+struct nb_step {
+	uint16_t op;
+	uint16_t flags;
+	int32_t fd;    /* GRAB: the tree; JOIN: which one failed */
+	int32_t fault; /* debug build: fail with this errno */
+	uint32_t a, b, c, d;
+	uint64_t x, y, z;
+};
+
+struct nb_plan {
+	uint32_t size;
+	uint32_t steps, nsteps; /* struct nb_step */
+	uint32_t argv, env;	/* uint64_t offsets, 0 ends; become pointers */
+	uint32_t path;		/* PATH to search, or 0 */
+	uint32_t init_argv;	/* argv of nsbox-init, like argv */
+	int32_t init_fd;	/* sealed image of nsbox-init, or -1 */
+	int32_t memory_fd;	/* this plan, for nsbox-init, or -1 */
+	int32_t ctl;		/* child's end of the control socket or pipe */
+	int32_t parent_ctl;	/* the parent's, to be closed by the child */
+	uint32_t last_cap;	/* highest capability of this kernel */
+	uint64_t cloneflags;
+};
+
+/* what the child says on its end of the control socket */
+enum nb_said {
+	NB_FAILED = 1, /* step, value = errno; the child is ending */
+	NB_WANTMAPS,   /* the maps of a late user namespace, please */
+	NB_FORKED,     /* value = pid of the process that goes on */
+	NB_READY,      /* at the gate */
+	NB_STARTED,    /* the program was exec'd, the function takes over */
+	NB_ENDED,      /* nsbox-init: value = the program's wait status */
+};
+
+struct nb_report {
+	uint32_t said;
+	uint32_t step;
+	int32_t value;
+	int32_t detail; /* JOIN: which of the descriptors */
+};
+
+/* runs the steps from `from` on.  0, for a plan without EXEC; -1 when a step
+ * failed: it has been reported, and the caller must end the process */
+int nb_plan_run(struct nb_plan *plan, uint32_t from);
+
+/*
+ * mount_setattr(2) on path; where the kernel has none, a walk over
+ * /proc/self/mountinfo with one remount each.  set and clr are MOUNT_ATTR_*.
+ * 0 or -errno.
+ */
+long nb_setattr(int dirfd, const char *path, uint64_t set, uint64_t clr,
+		uint64_t propagation, int recursive);
+
+#endif

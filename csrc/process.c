@@ -1,0 +1,374 @@
+/*
+ * process.c - spawn, and the handle of a process
+ *
+ * The handle is a pidfd.  Nothing here waits, but for the handshake of a
+ * launch: waiting is a poll on fileno(), in Lua.  No SIGCHLD handler, no
+ * waitpid(-1): the host owns its other children.
+ *
+ * pidfd_open(2), pidfd_send_signal(2), waitid(2)
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "launch.h"
+#include "nb.h"
+#include "process.h"
+#include "spawn.h"
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+static struct nb_process *check_process(lua_State *L)
+{
+	struct nb_process *p = luaL_checkudata(L, 1, NB_PROCESS);
+
+	if (p->h.fd < 0)
+		luaL_error(L, "attempt to use a closed nsbox.process");
+	return p;
+}
+
+struct nb_process *nb_newprocess(lua_State *L)
+{
+	struct nb_process *p = lua_newuserdatauv(L, sizeof(*p), 1);
+
+	memset(p, 0, sizeof(*p));
+	p->h.fd = p->l.ctl = p->l.pidfd = -1;
+	luaL_setmetatable(L, NB_PROCESS);
+	return p;
+}
+
+void nb_adopt(struct nb_process *p)
+{
+	p->child = true;
+	p->pid = p->l.pid;
+	p->h.fd = p->l.pidfd;
+	p->l.pidfd = -1;
+	if (p->l.ctl >= 0 && !p->l.gated && !p->l.supervise) {
+		nb_close(p->l.ctl);
+		p->l.ctl = -1;
+	}
+}
+
+/***
+Processes: start one in namespaces of its own, watch it, signal it.
+
+@module nsbox.sys.process
+*/
+
+/***
+Start a program in new or joined namespaces.
+
+Returns when the program was exec'd, or, with `gate`, when it is complete and
+waits for @{process:start}.  The maps are written, or newuidmap is run, before
+that.  A failed spawn leaves nothing behind.
+
+@function spawn
+@tparam table plan
+ `argv` list of strings, `argv[1]` is searched along `path`;
+ `env` list of `"NAME=value"` (none is inherited);
+ `path` directories to search, as in PATH;
+ `cwd` directory; `trycwd` the same, but a failure is ignored;
+ `stdin`, `stdout`, `stderr` descriptors (absent: inherited);
+ `keep` list of further descriptors the program gets, under their numbers;
+ `new` kinds of namespace to make; `join` list of namespaces to enter;
+ `maps` `{ uid = ranges, gid = ranges, setgroups = "deny", newuidmap = path,
+ newgidmap = path }`, a range being `{ inside, outside, length }`;
+ `hostname`; `time_offsets` `{ monotonic = seconds, boottime = seconds }`;
+ `lo` bring up the loopback; `writes` list of `{ path, text, optional = }`;
+ `mounts` list of `{ target =, source =, type =, flags =, data =, optional = }`,
+ `{ grab = path, recursive = }` (take a tree now),
+ `{ place = index of the grab, target =, set =, clear = }`,
+ `{ attr = path, set =, clear =, recursive = }`;
+ `uid`, `gid`, `groups` ids inside; `caps` `{ bounding =, permitted =,
+ effective =, inheritable =, ambient = }`; `no_new_privs`, `setsid`;
+ `pdeathsig` signal when the calling thread ends;
+ `init` nsbox-init stays as its parent, reaps and forwards signals; `gate`
+@treturn process
+@return[2] nil
+@treturn[2] string message
+@treturn[2] integer errno
+@treturn[2] string the step that failed: `"clone"`, `"mount"`, `"exec"` …
+@treturn[2] ?string what it was about: a path, an id
+@see clone(2), execve(2), user_namespaces(7)
+*/
+static int process_spawn(lua_State *L)
+{
+	struct nb_process *p;
+
+	lua_settop(L, 1);
+	p = nb_newprocess(L);
+	nb_makeplan(L, 1, &p->l);
+
+	int r = nb_launch(&p->l);
+
+	if (r < 0)
+		return nb_launchfailed(L, &p->l);
+	nb_adopt(p);
+	if (p->l.gated) { /* a failure behind the gate is told by the plan */
+		lua_pushvalue(L, 3);
+		lua_setiuservalue(L, 2, 1);
+	}
+	lua_settop(L, 2);
+	return 1;
+}
+
+/***
+Open the gate of a process spawned with `gate`.
+
+Returns when its program was exec'd.
+@function process:start
+@treturn process itself
+@return[2] nil, message, errno, step, subject as @{spawn}
+*/
+static int process_start(lua_State *L)
+{
+	struct nb_process *p = check_process(L);
+
+	if (!p->l.gated)
+		return luaL_error(L, "start: the process waits at no gate");
+	lua_settop(L, 1);
+
+	p->l.pidfd = p->h.fd;
+	int r = nb_launch_go(&p->l);
+
+	if (r < 0) {
+		p->h.fd = -1;
+		return nb_launchfailed(L, &p->l);
+	}
+	nb_adopt(p);
+	lua_pushnil(L);
+	lua_setiuservalue(L, 1, 1);
+	return 1;
+}
+
+/* --- the handle --- */
+
+/*
+ * The host may have reaped our child, or ignore SIGCHLD; newer kernels keep
+ * the status with the pidfd (Linux 6.15).
+ */
+static int status_of_reaped(int pidfd, int *status)
+{
+	struct {
+		uint64_t mask, cgroupid;
+		uint32_t ids[11];
+		int32_t exit_code;
+	} info;
+
+	memset(&info, 0, sizeof(info));
+	info.mask = 1 << 3; /* PIDFD_INFO_EXIT */
+	if (ioctl(pidfd, _IOWR(0xFF, 11, info), &info) < 0 ||
+	    !(info.mask & 1 << 3)) {
+		errno = ECHILD;
+		return -1;
+	}
+	*status = info.exit_code;
+	return 1;
+}
+
+static int wait_status(const siginfo_t *si)
+{
+	return si->si_code == CLD_EXITED ? si->si_status << 8 : si->si_status;
+}
+
+/* 1: ended, 0: runs, -1: errno */
+static int update(struct nb_process *p)
+{
+	struct pollfd pfd = {.fd = p->h.fd, .events = POLLIN};
+	struct nb_report r;
+	siginfo_t si;
+
+	if (p->ended)
+		return 1;
+	if (poll(&pfd, 1, 0) == 0)
+		return 0;
+	if (!p->child) {
+		errno = ECHILD;
+		return -1;
+	}
+	memset(&si, 0, sizeof(si));
+	if (waitid(P_PIDFD, (id_t)p->h.fd, &si, WEXITED | WNOHANG | __WALL) ==
+	    0) {
+		if (si.si_pid == 0)
+			return 0;
+		p->status = wait_status(&si);
+	} else if (errno != ECHILD ||
+		   status_of_reaped(p->h.fd, &p->status) < 0) {
+		return -1;
+	}
+	p->ended = true;
+	/* nsbox-init's own status cannot tell 137 from KILL */
+	while (p->l.supervise && p->l.ctl >= 0 &&
+	       recv(p->l.ctl, &r, sizeof(r), MSG_DONTWAIT) == sizeof(r))
+		if (r.said == NB_ENDED)
+			p->status = r.value;
+	return 1;
+}
+
+/***
+How the process ended, without waiting for it.
+
+@function process:status
+@treturn[1] nil it runs
+@treturn[2] string `"exit"`
+@treturn[2] integer code
+@treturn[3] string `"signal"`
+@treturn[3] string its name, `"KILL"`
+@return[4] nil, message, errno; ECHILD: somebody else reaped it
+@see waitid(2)
+*/
+static int process_status(lua_State *L)
+{
+	struct nb_process *p = check_process(L);
+	int r = update(p);
+
+	if (r < 0)
+		return nb_fail(L, errno, "status");
+	if (r == 0) {
+		lua_pushnil(L);
+		return 1;
+	}
+	if (WIFSIGNALED(p->status)) {
+		lua_pushliteral(L, "signal");
+		lua_pushstring(L, nb_signalname(WTERMSIG(p->status)));
+	} else {
+		lua_pushliteral(L, "exit");
+		lua_pushinteger(L, WEXITSTATUS(p->status));
+	}
+	return 2;
+}
+
+/***
+Send a signal.
+@function process:kill
+@tparam string signal `"TERM"`, `"SIGTERM"`
+@treturn boolean true
+@return[2] nil, message, errno; ESRCH: it has ended
+@see pidfd_send_signal(2), signal(7)
+*/
+static int process_kill(lua_State *L)
+{
+	struct nb_process *p = check_process(L);
+	int sig = nb_checksignal(L, 2);
+	int rc = (int)syscall(SYS_pidfd_send_signal, p->h.fd, sig, NULL, 0);
+
+	return nb_result(L, rc, "kill");
+}
+
+/***
+The process's number, in the caller's pid namespace.
+@function process:pid
+@treturn integer
+*/
+static int process_pid(lua_State *L)
+{
+	struct nb_process *p = luaL_checkudata(L, 1, NB_PROCESS);
+
+	lua_pushinteger(L, p->pid);
+	return 1;
+}
+
+/***
+The pidfd: readable when the process has ended.
+@function process:fileno
+@treturn integer
+@see pidfd_open(2)
+*/
+static int process_fileno(lua_State *L)
+{
+	lua_pushinteger(L, check_process(L)->h.fd);
+	return 1;
+}
+
+/***
+Close the handle; the process goes on.  Twice is harmless.
+@function process:close
+*/
+static int process_close(lua_State *L)
+{
+	struct nb_process *p = luaL_checkudata(L, 1, NB_PROCESS);
+
+	if (p->h.fd >= 0)
+		nb_close(p->h.fd);
+	if (p->l.ctl >= 0)
+		nb_close(p->l.ctl);
+	p->h.fd = p->l.ctl = -1;
+	return 0;
+}
+
+static int process_tostring(lua_State *L)
+{
+	struct nb_process *p = luaL_checkudata(L, 1, NB_PROCESS);
+
+	if (p->h.fd < 0)
+		lua_pushliteral(L, "nsbox.process (closed)");
+	else
+		lua_pushfstring(L, "nsbox.process (pid %d)", (int)p->pid);
+	return 1;
+}
+
+/***
+A handle of any process.
+@function open
+@tparam integer pid
+@treturn process
+@return[2] nil, message, errno
+@see pidfd_open(2)
+*/
+static int process_open(lua_State *L)
+{
+	lua_Integer pid = luaL_checkinteger(L, 1);
+	struct nb_process *p;
+
+	luaL_argcheck(L, pid > 0 && pid <= INT32_MAX, 1, "not a pid");
+	p = nb_newprocess(L);
+	p->pid = (pid_t)pid;
+
+	int fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+
+	if (fd < 0) {
+		lua_pushfstring(L, "pid %d", (int)pid);
+		return nb_fail(L, errno, lua_tostring(L, -1));
+	}
+	p->h.fd = nb_above_stdio(fd);
+	return 1;
+}
+
+static const luaL_Reg process_funcs[] = {
+    {"spawn", process_spawn}, {"open", process_open}, {NULL, NULL}};
+
+static const luaL_Reg process_methods[] = {{"start", process_start},
+					   {"status", process_status},
+					   {"kill", process_kill},
+					   {"pid", process_pid},
+					   {"fileno", process_fileno},
+					   {"close", process_close},
+					   {NULL, NULL}};
+
+static const luaL_Reg process_meta[] = {{"__gc", process_close},
+					{"__close", process_close},
+					{"__tostring", process_tostring},
+					{NULL, NULL}};
+
+int luaopen_nsbox_sys_process(lua_State *L)
+{
+	luaL_newmetatable(L, NB_PROCESS);
+	luaL_setfuncs(L, process_meta, 0);
+	lua_newtable(L);
+	nb_setfuncs(L, "process", process_methods);
+	lua_setfield(L, -2, "__index");
+	lua_pop(L, 1);
+	lua_newtable(L);
+	nb_setfuncs(L, "process", process_funcs);
+	nb_setfuncs(L, "process", nb_clonefuncs);
+	nb_setfuncs(L, "process", nb_selffuncs);
+	return 1;
+}

@@ -1,0 +1,101 @@
+/*
+ * spawn_caps.c - the fields `uid gid groups caps no_new_privs` of a plan
+ *
+ * credentials(7), capabilities(7)
+ */
+#include "builder.h"
+
+#define ALL_CAPS ((UINT64_C(1) << 63) - 1)
+
+static const char *const cap_fields[] = {
+    "bounding", "permitted", "effective", "inheritable", "ambient", NULL};
+
+static bool idfield(struct nb_builder *b, const char *name, uint64_t *id)
+{
+	bool there = lua_getfield(b->L, b->table, name) != LUA_TNIL;
+
+	if (there)
+		*id = nb_checkid(b->L, -1);
+	lua_pop(b->L, 1);
+	return there;
+}
+
+static uint64_t capfield(struct nb_builder *b, int t, const char *name,
+			 uint64_t def)
+{
+	uint64_t mask = def;
+
+	if (t && lua_getfield(b->L, t, name) != LUA_TNIL)
+		mask = nb_checkcaps(b->L, -1);
+	if (t)
+		lua_pop(b->L, 1);
+	return mask;
+}
+
+static void add_groups(struct nb_builder *b)
+{
+	lua_State *L = b->L;
+	lua_Integer n = nb_count(L, b->table, "groups");
+	uint32_t offset = nb_reserve(b, (size_t)n * 4);
+	struct nb_step *s;
+	int list;
+
+	if (lua_getfield(L, b->table, "groups") != LUA_TNIL) {
+		list = lua_gettop(L);
+		for (lua_Integer i = 1; i <= n; i++) {
+			lua_geti(L, list, i);
+			((uint32_t *)nb_at(b, offset))[i - 1] =
+			    nb_checkid(L, -1);
+			lua_pop(L, 1);
+		}
+		s = nb_step(b, NB_STEP_GROUPS);
+		s->a = offset;
+		s->x = (uint64_t)n;
+	}
+	lua_pop(L, 1);
+}
+
+/* bounding set, ids, the other sets: the order of runc and crun.  Changing
+ * from root clears the capabilities, unless keepcaps says otherwise */
+void nb_addprivilege(struct nb_builder *b, int pdeathsig)
+{
+	lua_State *L = b->L;
+	uint64_t uid = 0, gid = 0, permitted, inheritable, ambient;
+	bool has_uid = idfield(b, "uid", &uid);
+	bool has_gid = idfield(b, "gid", &gid);
+	struct nb_step *s;
+	int t = 0;
+
+	if (lua_getfield(L, b->table, "caps") != LUA_TNIL) {
+		t = lua_gettop(L);
+		luaL_checktype(L, t, LUA_TTABLE);
+		nb_checkfields(L, t, cap_fields, "caps");
+		nb_stepx(b, NB_STEP_BOUNDING,
+			 capfield(b, t, "bounding", ALL_CAPS));
+	}
+	add_groups(b);
+	if (t && has_uid)
+		nb_stepx(b, NB_STEP_KEEPCAPS, 1);
+	if (has_gid)
+		nb_stepx(b, NB_STEP_GID, gid);
+	if (has_uid)
+		nb_stepx(b, NB_STEP_UID, uid);
+	if (t && has_uid)
+		nb_stepx(b, NB_STEP_KEEPCAPS, 0);
+	if (t) {
+		permitted = capfield(b, t, "permitted", 0);
+		inheritable = capfield(b, t, "inheritable", 0);
+		ambient = capfield(b, t, "ambient", 0);
+		s = nb_step(b, NB_STEP_CAPS);
+		s->x = permitted;
+		s->y = inheritable;
+		s->z = capfield(b, t, "effective", permitted);
+		nb_stepx(b, NB_STEP_AMBIENT, ambient);
+	}
+	lua_pop(L, 1);
+	/* a change of ids cleared it */
+	if ((has_uid || has_gid) && pdeathsig)
+		nb_stepx(b, NB_STEP_PDEATHSIG, (uint64_t)pdeathsig);
+	if (nb_fieldbool(L, b->table, "no_new_privs", false))
+		nb_step(b, NB_STEP_NNP);
+}

@@ -1,0 +1,76 @@
+/*
+ * spawn_maps.c - the field `maps` of a plan, user_namespaces(7)
+ *
+ * The texts of the map files, and who writes them: the parent, a helper, or
+ * the child itself.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "builder.h"
+
+static const char *const map_fields[] = {"uid",	      "gid",	   "setgroups",
+					 "newuidmap", "newgidmap", NULL};
+
+static const char *mapfield(lua_State *L, int t, const char *name)
+{
+	const char *text = NULL;
+
+	if (lua_getfield(L, t, name) != LUA_TNIL) {
+		text = nb_checkranges(L, -1);
+		/* keep the text alive: it belongs to no table */
+		lua_insert(L, -2);
+	}
+	lua_pop(L, 1);
+	return text;
+}
+
+/* leaves the table and up to two strings on the stack: they anchor the texts */
+void nb_takemaps(struct nb_builder *b)
+{
+	lua_State *L = b->L;
+	struct nb_launch *l = b->l;
+	int t;
+
+	if (lua_getfield(L, b->table, "maps") == LUA_TNIL)
+		return;
+	t = lua_gettop(L);
+	luaL_checktype(L, t, LUA_TTABLE);
+	nb_checkfields(L, t, map_fields, "maps");
+	l->setgroups = nb_fieldstring(L, t, "setgroups", NULL);
+	l->newuidmap = nb_fieldstring(L, t, "newuidmap", NULL);
+	l->newgidmap = nb_fieldstring(L, t, "newgidmap", NULL);
+	if ((l->newuidmap && *l->newuidmap != '/') ||
+	    (l->newgidmap && *l->newgidmap != '/'))
+		luaL_error(L, "maps: a helper is named by its full path");
+	l->uid_map = mapfield(L, t, "uid");
+	l->gid_map = mapfield(L, t, "gid");
+}
+
+/* one line that maps our own id: the only one a process may write itself */
+static bool own_map(const char *text, const char *helper, uint32_t id)
+{
+	unsigned int in, out, len;
+	int n = 0;
+
+	return text && !helper &&
+	       sscanf(text, "%u %u %u\n%n", &in, &out, &len, &n) == 3 &&
+	       text[n] == '\0' && out == id && len == 1;
+}
+
+bool nb_ownmaps(const struct nb_launch *l)
+{
+	return own_map(l->uid_map, l->newuidmap, geteuid()) &&
+	       own_map(l->gid_map, l->newgidmap, getegid()) && l->setgroups;
+}
+
+/* the child need not wake us, nor we it */
+void nb_addownmaps(struct nb_builder *b)
+{
+	struct nb_launch *l = b->l;
+
+	nb_add_file(b, NB_STEP_UIDMAP, "/proc/self/uid_map", l->uid_map);
+	nb_add_file(b, NB_STEP_SETGROUPS, "/proc/self/setgroups", l->setgroups);
+	nb_add_file(b, NB_STEP_GIDMAP, "/proc/self/gid_map", l->gid_map);
+	l->uid_map = l->gid_map = l->setgroups = NULL;
+}

@@ -1,0 +1,45 @@
+--- nsbox: Linux namespaces and containers.
+--
+-- The facade: a field of this table is loaded when it is first used, so that
+-- a script pays for what it does. Loading has no effect beyond that.
+--
+--     local nsbox = require "nsbox"
+--     os.exit(nsbox.run { "sh", "-c", "echo hello from $(hostname)", hostname = "box" })
+--
+-- @module nsbox
+
+local VERSION <const> = "0.1.0"
+
+-- name → module, and the field of that module that is meant
+local parts = {
+  run = { "nsbox.run" },
+  try = { "nsbox.error", "try" },
+  Error = { "nsbox.error", "Error" },
+  doctor = { "nsbox.doctor", "doctor" },
+}
+
+local sys = require "nsbox.sys"
+
+if sys._VERSION ~= VERSION then
+  error(("nsbox: the Lua files are version %s (%s), but the C half is version %s (%s): "
+    .. "install both from the same release, or look at package.path and package.cpath"):format(
+    VERSION, package.searchpath("nsbox", package.path) or "?", sys._VERSION,
+    package.searchpath("nsbox", package.cpath) or "?"), 0)
+end
+
+local M = { sys = sys, _VERSION = VERSION }
+
+return setmetatable(M, {
+  __name = "nsbox",
+  __index = function(_, name)
+    local part = parts[name]
+    if part then
+      local value = require(part[1])
+      if part[2] then
+        value = value[part[2]]
+      end
+      M[name] = value
+      return value
+    end
+  end,
+})

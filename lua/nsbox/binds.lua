@@ -1,0 +1,138 @@
+--- The options `bind` and `tmpfs`: what is shown where.
+--
+-- @module nsbox.binds
+
+local M = {}
+
+local function mistake(name, ...)
+  return nil, require("nsbox.mistake")[name](...)
+end
+
+local function absolute(path, what)
+  if type(path) ~= "string" or path:find("\0", 1, true) then
+    return mistake("expected", what, path)
+  elseif path:sub(1, 1) ~= "/" then
+    return nil, ("expected an absolute path, got '%s'"):format(path)
+  end
+  -- "/tmp/" and "/tmp" are the same place
+  return path:gsub("(.)/+$", "%1"), nil
+end
+
+local function relative_to_cwd(path)
+  if type(path) == "string" and path ~= "" and path:sub(1, 1) ~= "/" then
+    local cwd = require("nsbox.sys.process").getcwd()
+    return cwd and cwd .. "/" .. path or path
+  end
+  return path
+end
+
+-- "SRC[:DST[:ro]]"
+local function split(text)
+  local from, to, mode = text:match "^([^:]+):([^:]+):([^:]*)$"
+  if not from then
+    from, to = text:match "^([^:]+):([^:]+)$"
+  end
+  if mode and mode ~= "ro" and mode ~= "rw" then
+    return nil, ("expected SRC[:DST[:ro]], got '%s'"):format(text)
+  end
+  return { from or text, to = to, ro = mode == "ro" }
+end
+
+local function one_bind(b)
+  local message
+  if type(b) == "string" then
+    b, message = split(b)
+    if not b then
+      return nil, message
+    end
+  elseif type(b) ~= "table" then
+    return mistake("expected", "SRC[:DST[:ro]] or { SRC, to =, ro = }", b)
+  end
+  for key in next, b do
+    if key ~= 1 and key ~= "to" and key ~= "ro" then
+      return mistake("unknown", key, { to = true, ro = true })
+    end
+  end
+  if b.ro ~= nil and type(b.ro) ~= "boolean" then
+    return nil, "ro: " .. require("nsbox.mistake").expected("true or false", b.ro)
+  end
+  local out = { ro = b.ro or false }
+  out.from, message = absolute(relative_to_cwd(b[1]), "a path to show")
+  if out.from then
+    out.to, message = absolute(b.to or out.from, "a path to show it at")
+  end
+  if message then
+    return nil, message
+  end
+  return out
+end
+
+local function one_tmpfs(t)
+  t = type(t) == "string" and { t } or t
+  if type(t) ~= "table" then
+    return mistake("expected", "DIR or { DIR, size =, mode = }", t)
+  end
+  for key in next, t do
+    if key ~= 1 and key ~= "size" and key ~= "mode" then
+      return mistake("unknown", key, { size = true, mode = true })
+    end
+  end
+  local units = require "nsbox.units"
+  local dir, message = absolute(t[1], "a directory")
+  local size, mode = t.size, t.mode or "1777"
+  if dir and size then
+    size, message = units.size(size, {})
+  end
+  if dir and not message then
+    mode, message = units.mode(mode)
+  end
+  if message then
+    return nil, message
+  end
+  mode = type(mode) == "number" and ("%o"):format(mode) or mode
+  local data = "mode=" .. mode .. (size and (",size=%d"):format(size) or "")
+  return { type = "tmpfs", source = "tmpfs", target = dir, flags = { "nosuid", "nodev" },
+    data = data }
+end
+
+local function is_one(value)
+  return type(value) == "string" or type(value) == "table"
+    and (value.to or value.ro ~= nil or value.size or value.mode) ~= nil
+end
+
+local function list(value, check)
+  if is_one(value) then
+    value = { value }
+  elseif type(value) ~= "table" then
+    return check(value)
+  end
+  local out = {}
+  for i, element in ipairs(value) do
+    local checked, message = check(element)
+    if not checked then
+      return nil, ("[%d] %s"):format(i, message)
+    end
+    out[i] = checked
+  end
+  return out
+end
+
+--- Checks the option `bind`: one or a list.
+-- @param value what was given
+-- @treturn ?table list of `{ from =, to =, ro = }`
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check(value)
+  return list(value, one_bind)
+end
+
+--- Checks the option `tmpfs`: one or a list.
+-- @param value what was given
+-- @treturn ?table list of mounts for `sys.process.spawn`
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check_tmpfs(value)
+  return list(value, one_tmpfs)
+end
+
+return M

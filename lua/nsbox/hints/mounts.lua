@@ -1,0 +1,279 @@
+--- Hints on mounts and on files of /proc, /sys and cgroups.
+--
+-- mount(2), mount_setattr(2), mount_namespaces(7), cgroups(7)
+--
+-- @module nsbox.hints.mounts
+
+local machine = require "nsbox.machine"
+
+local LOCKED <const> = { "ro", "nosuid", "nodev", "noexec", "noatime" }
+
+local function has(context, kind)
+  local new = context.new
+  for _, k in ipairs(type(new) == "string" and { new } or new or {}) do
+    if k == kind then
+      return true
+    end
+  end
+  return false
+end
+
+local function file_system(context)
+  if context.type then
+    return context.type
+  end
+  for _, mount in ipairs(context.mounts or {}) do
+    if mount.target == context.subject and mount.type then
+      return mount.type, mount
+    end
+  end
+end
+
+-- the kernel mounts a new proc or sysfs only where one is to be seen whole
+local function over_mounted(point)
+  local first, count, overlaid = nil, 0, machine.mounts()
+  for _, mount in ipairs(overlaid) do
+    local inside = mount.point:sub(1, #point + 1) == point .. "/"
+    -- mount points that the kernel keeps empty for this purpose do not count
+    local meant = mount.point == "/proc/sys/fs/binfmt_misc"
+      or mount.point:match("^/sys/fs/") or mount.point:match("^/sys/kernel/%a+$")
+    if inside and not meant then
+      first, count = first or mount.point, count + 1
+    end
+  end
+  if first then
+    return ("parts of our own %s are mounted over (%s%s), and then the kernel refuses a new one "
+      .. "(dmesg: Mount too revealing): bind the existing %s instead, or have the outer "
+      .. "container run with it unmasked"):format(point, first,
+      count > 1 and " and " .. count - 1 .. " more" or "", point)
+  end
+end
+
+local refused = {}
+
+function refused.proc(context)
+  if context.new and not has(context, "pid") then
+    return "mounting proc needs a pid namespace of the box's own: add \"pid\" to the namespaces"
+  end
+  return over_mounted("/proc") or "the pid namespace has to belong to the same user namespace, "
+    .. "and one proc has to be fully visible in the mount namespace"
+end
+
+function refused.sysfs(context)
+  if context.new and not has(context, "net") then
+    return "mounting sysfs needs a net namespace of the box's own: add \"net\" to the "
+      .. "namespaces, or bind /sys"
+  end
+  return over_mounted("/sys") or "the net namespace has to belong to the same user namespace, "
+    .. "and one sysfs has to be fully visible; a recursive bind of /sys works, too"
+end
+
+function refused.mqueue(context)
+  if context.new and not has(context, "ipc") then
+    return "mounting mqueue needs an ipc namespace of the box's own: add \"ipc\" to the namespaces"
+  end
+end
+
+function refused.cgroup2(context)
+  if context.new and not has(context, "cgroup") then
+    return "mounting cgroup2 needs a cgroup namespace of the box's own: add \"cgroup\" to the "
+      .. "namespaces"
+  end
+end
+
+function refused.devpts()
+  return "before Linux 6 a new devpts needs uid 0 and gid 0 mapped in the user namespace; "
+    .. "and it is mounted with \"newinstance\""
+end
+
+function refused.overlay()
+  return ("overlay in a user namespace needs Linux 5.11; this is %s")
+    :format(machine.sysctl("kernel.osrelease") or "?")
+end
+
+local function no_power(context)
+  if machine.sysctl("kernel.apparmor_restrict_unprivileged_userns") == "1"
+    and machine.ids().euid ~= 0 then
+    return "kernel.apparmor_restrict_unprivileged_userns is 1: the user namespace was made, "
+      .. "but has no power; as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+  end
+  if context.new and not has(context, "mnt") then
+    return "mounting needs a mount namespace of the box's own: add \"mnt\" to the namespaces"
+  end
+end
+
+local function mount_refused(context)
+  local fs = file_system(context)
+  local text = fs and refused[fs] and refused[fs](context) or no_power(context)
+  return text or (fs and ("a user namespace may not mount %s, or a security module forbids "
+    .. "it"):format(fs)) or "mounting needs CAP_SYS_ADMIN in the user namespace that owns the "
+    .. "mount namespace; a bind may not drop flags its source has"
+end
+
+local function locked(context)
+  local mount = context.subject and machine.mount_of(context.subject)
+  local held = {}
+  for _, option in ipairs(mount and LOCKED or {}) do
+    if machine.has_option(mount, option) then
+      held[#held + 1] = option
+    end
+  end
+  if #held > 0 then
+    return ("%s came into this mount namespace with %s, and a user namespace may not take these "
+      .. "flags away: keep them"):format(mount.point, table.concat(held, ", "))
+  end
+  return no_power(context) or "flags that a mount had in the parent user namespace (ro, nosuid, "
+    .. "nodev, noexec, atime) are locked: keep them"
+end
+
+local function missing(context)
+  local path = context.subject
+  if path and path:sub(1, 1) == "/" and not machine.exists(path) then
+    return ("there is no %s: source and target of a mount have to exist"):format(path)
+  end
+  return "source and target of a mount have to exist"
+end
+
+local function unmapped_option(context)
+  local _, mount = file_system(context)
+  for which, id in ((mount and mount.data or context.data) or ""):gmatch("([ug]id)=(%d+)") do
+    local found = false
+    for _, range in ipairs(context.maps and context.maps[which] or {}) do
+      found = found or tonumber(id) >= range[1] and tonumber(id) < range[1] + range[3]
+    end
+    if context.maps and context.maps[which] and not found then
+      return ("the mount option %s=%s names an id without a mapping in the user namespace")
+        :format(which, id)
+    end
+  end
+end
+
+local function mount_invalid(context)
+  return unmapped_option(context) or "the file system does not know these options, or a bind of "
+    .. "a tree with mounts of the parent user namespace in it is not recursive (\"rec\")"
+end
+
+local function unknown_type(context)
+  local fs = file_system(context)
+  local known = machine.read("/proc/filesystems")
+  if fs and known and not known:find("\t" .. fs .. "\n", 1, true) then
+    return ("this kernel does not know %s now (see /proc/filesystems); as root: modprobe %s")
+      :format(fs, fs)
+  end
+end
+
+local common = {
+  ENOENT = missing,
+  ENOTDIR = function()
+    return "a directory can be mounted only on a directory, a file only on a file"
+  end,
+  ENODEV = unknown_type,
+  ENOSPC = function()
+    return ("a mount namespace holds at most fs.mount-max mounts (%s)")
+      :format(machine.sysctl("fs.mount-max") or "?")
+  end,
+  EROFS = function()
+    return "the file system it is on is read-only: mount a tmpfs there first"
+  end,
+  ELOOP = function()
+    return "too many symbolic links, or one where nosymfollow forbids it"
+  end,
+}
+
+local function with_common(texts)
+  return setmetatable(texts, { __index = common })
+end
+
+local M = {}
+
+M.mount = with_common {
+  EPERM = mount_refused,
+  EACCES = mount_refused,
+  EINVAL = mount_invalid,
+  EBUSY = function()
+    return "it is mounted there already, or open for writing while it is to become read-only"
+  end,
+}
+M.bind = with_common {
+  EPERM = no_power,
+  EINVAL = function()
+    return "a tree with mounts of the parent user namespace in it can be bound only with all "
+      .. "of them (recursive, \"rec\"); an unbindable one not at all"
+  end,
+}
+M.open_tree, M.move_mount = M.bind, M.bind
+
+M.attr = with_common { EPERM = locked, EINVAL = function(context)
+  return ("%s is not a mount point"):format(context.subject or "it")
+end }
+M.setattr = M.attr
+
+M.umount = with_common {
+  EINVAL = function(context)
+    local mount = context.subject and machine.mount_of(context.subject)
+    if mount and mount.point ~= context.subject then
+      return ("%s is not a mount point"):format(context.subject)
+    end
+    return "a mount that came with the mount namespace is locked; the whole old root can be "
+      .. "left instead (pivot_root, then detach)"
+  end,
+  EBUSY = function()
+    return "something in it is still in use (an open file, a working directory, another "
+      .. "mount); \"detach\" lets go of it when it is not"
+  end,
+  EPERM = no_power,
+}
+
+M.pivot_root = with_common {
+  EINVAL = function()
+    return "the new root has to be a mount point (bind it on itself), its parent mount not "
+      .. "shared, the old place below the new root, and the current root not an initramfs"
+  end,
+  EBUSY = function()
+    return "the new root is on the mount of the current root: bind it on itself first"
+  end,
+  EPERM = no_power,
+}
+
+M.mknod = {
+  EPERM = function()
+    return "a user namespace may not make device nodes: bind the host's"
+  end,
+}
+
+local function write_refused(context)
+  local path = context.subject or ""
+  if path:find("cgroup.procs", 1, true) then
+    return "moving a process needs write permission on cgroup.procs of the common ancestor of "
+      .. "both cgroups, too; ask for a delegated one (systemd-run --user --scope -p Delegate=yes)"
+  end
+  if path:find("cgroup.", 1, true) then
+    return "this cgroup is not delegated to us (systemd-run --user --scope -p Delegate=yes)"
+  end
+  if path:sub(1, 14) == "/proc/sys/net/" and context.new and not has(context, "net") then
+    return "that setting belongs to the net namespace, and this box has none of its own"
+  end
+  if path:sub(1, 10) == "/proc/sys/" then
+    return "only settings of the box's own namespaces can be changed in it"
+  end
+end
+
+M.write = {
+  EACCES = write_refused,
+  EPERM = write_refused,
+  EROFS = function()
+    return "this path is on a read-only mount"
+  end,
+  EBUSY = function(context)
+    if (context.subject or ""):find("subtree_control", 1, true) then
+      return "a cgroup with processes of its own cannot hand controllers down: move them into "
+        .. "a leaf first"
+    end
+  end,
+  ENOENT = function(context)
+    return ("this kernel has no %s"):format(context.subject or "such setting")
+  end,
+}
+M.write.EOPNOTSUPP, M.write.ENOTSUP = M.write.EBUSY, M.write.EBUSY
+
+return M

@@ -1,0 +1,109 @@
+--- Which ids a box has: from the option `maps` to the maps of a launch.
+--
+--     nil       the default: a user's box "self", root's box a range of
+--               65,536 unprivileged ids
+--     "self"    our own uid and gid become 0, nothing else is there
+--     "subuid"  our own ids become 0, those of /etc/subuid and /etc/subgid follow
+--     list      of { inside, outside, length }, for uids and gids
+--     { uid = list, gid = list }
+--
+-- "Root" here is the kernel's own: root inside a user namespace has no more
+-- ids than that one, so it counts as a user. The ranges a user was given, and
+-- the helpers that may write them, are in `nsbox.subid`, the check of ranges
+-- that a script wrote down in `nsbox.ranges`, both loaded when needed.
+--
+-- user_namespaces(7), subuid(5)
+--
+-- @module nsbox.idmap
+
+local M = {}
+
+--- Checks the option `maps`, as a type for `nsbox.opts`; also called `check`.
+-- @tparam string|table maps
+-- @treturn ?string|table "self", "subuid", or a copy `{ uid = ranges, gid = ranges }`
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.parse(maps)
+  if maps == "self" or maps == "subuid" then
+    return maps
+  elseif type(maps) == "table" then
+    return require("nsbox.ranges").parse(maps)
+  end
+  return nil, "expected 'self', 'subuid' or a list of { inside, outside, length }, got "
+    .. (type(maps) == "string" and "'" .. maps .. "'" or "a " .. type(maps))
+end
+
+M.check = M.parse
+
+local function initial_userns()
+  local file = io.open("/proc/self/uid_map", "rb")
+  local text = file and file:read("a") or ""
+  if file then
+    file:close()
+  end
+  return text:match("^%s*0%s+0%s+4294967295%s*$") ~= nil
+end
+
+--- Who asks for maps: this process.
+-- @treturn table `{ euid, egid, root }`; root: privileged in the initial user namespace
+function M.who()
+  local euid, egid = require("nsbox.sys.process").geteuid()
+  return { euid = euid, egid = egid, root = euid == 0 and initial_userns() }
+end
+
+local function self_maps(who)
+  -- the kernel lets a process map its own gid only where groups cannot be dropped
+  return { uid = { { 0, who.euid, 1 } }, gid = { { 0, who.egid, 1 } }, setgroups = "deny" }
+end
+
+local function only(ranges, id)
+  return #ranges == 1 and ranges[1][2] == id and ranges[1][3] == 1
+end
+
+-- a user may write one line with the own id; the rest is the helpers' to write
+local function listed(maps, who, op)
+  local out = { uid = maps.uid, gid = maps.gid }
+  if who.euid ~= 0 then
+    local helper = require("nsbox.subid").helper
+    if only(maps.gid, who.egid) then
+      out.setgroups = "deny"
+    else
+      out.newgidmap = helper("newgidmap", op)
+    end
+    if not only(maps.uid, who.euid) then
+      out.newuidmap = helper("newuidmap", op)
+    end
+  end
+  return out
+end
+
+--- Turns the option `maps` into the field `maps` of a plan for `sys.process.spawn`.
+-- A helper or an entry that is missing raises an Error, a wrong range a string.
+-- @tparam ?string|table maps the option
+-- @tparam[opt="maps"] string op the verb that asks, for the Error
+-- @tparam[opt] table who as from `who()`; also `uid` and `name`, whose ranges
+--   are meant, and `read`, a function from a path to its text or nil (for tests)
+-- @treturn table `{ uid, gid, setgroups, newuidmap, newgidmap }`
+function M.resolve(maps, op, who)
+  op = op or "maps"
+  who = who or M.who()
+  if maps == nil then
+    maps = who.root and "range" or "self"
+  elseif maps ~= "self" then
+    local message
+    maps, message = M.parse(maps)
+    if not maps then
+      error(op .. ": maps: " .. message, 2)
+    end
+  end
+  if maps == "self" then
+    return self_maps(who)
+  elseif maps == "range" then
+    return require("nsbox.subid").root_range(who)
+  elseif maps == "subuid" then
+    return listed(require("nsbox.subid").ranges(who, op), who, op)
+  end
+  return listed(maps, who, op)
+end
+
+return M

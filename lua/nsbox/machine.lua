@@ -1,0 +1,136 @@
+--- Looking at this machine: small readings of /proc for hints and probes.
+--
+-- Loaded when something failed or is asked about, never on the way of a
+-- launch. Everything here answers nil when it cannot know.
+--
+-- @module nsbox.machine
+
+local M = {}
+
+--- Reads a whole file.
+-- @tparam string path
+-- @treturn ?string its text
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @treturn[2] integer errno
+function M.read(path)
+  local file, message, errno = io.open(path, "rb")
+  if not file then
+    return nil, message, errno
+  end
+  local text
+  text, message, errno = file:read("a")
+  file:close()
+  return text, message, errno
+end
+
+--- A kernel setting, see sysctl(8).
+-- @tparam string name with dots: `"user.max_user_namespaces"`
+-- @treturn ?string its value
+function M.sysctl(name)
+  local text = M.read("/proc/sys/" .. name:gsub("%.", "/"))
+  return text and text:match("^%s*(.-)%s*$")
+end
+
+--- A line of /proc/self/status, see proc(5).
+-- @tparam string field `"Threads"`
+-- @treturn ?string its value
+function M.status(field)
+  local text = M.read("/proc/self/status")
+  return text and text:match("\n" .. field .. ":%s*([^\n]*)")
+end
+
+--- The soft limit of a resource, see getrlimit(2).
+-- @tparam string name as in /proc/self/limits: `"Max processes"`
+-- @treturn ?string a number or "unlimited"
+function M.limit(name)
+  local text = M.read("/proc/self/limits")
+  return text and text:match("\n" .. name .. "%s+(%S+)")
+end
+
+local function unescape(path)
+  return (path:gsub("\\(%d%d%d)", function(octal)
+    return string.char(tonumber(octal, 8))
+  end))
+end
+
+--- The mounts of this process in their order, see proc(5) on mountinfo.
+-- @treturn table list of `{ point, options, fstype }`
+function M.mounts()
+  local mounts = {}
+  for line in (M.read("/proc/self/mountinfo") or ""):gmatch("[^\n]+") do
+    local point, options, fstype = line:match("^%S+ %S+ %S+ %S+ (%S+) (%S+).- %- (%S+)")
+    if point then
+      mounts[#mounts + 1] = { point = unescape(point), options = options, fstype = fstype }
+    end
+  end
+  return mounts
+end
+
+--- The mount an absolute path is on, judged by its name.
+-- @tparam string path
+-- @treturn ?table an element of `mounts()`
+function M.mount_of(path)
+  local best
+  for _, mount in ipairs(M.mounts()) do
+    local point = mount.point == "/" and "" or mount.point
+    if path == point or path:sub(1, #point + 1) == point .. "/" then
+      -- the later of two on one place is the visible one
+      if not best or #mount.point >= #best.point then
+        best = mount
+      end
+    end
+  end
+  return best
+end
+
+--- Whether a mount has an option.
+-- @tparam table mount an element of `mounts()`
+-- @tparam string option `"noexec"`
+-- @treturn boolean
+function M.has_option(mount, option)
+  return ("," .. mount.options .. ","):find("," .. option .. ",", 1, true) ~= nil
+end
+
+--- What a path is, symbolic links followed, see stat(2).
+-- @tparam string path
+-- @treturn ?table `{ type, mode, uid, gid }`, or nil when that cannot be known
+function M.stat(path)
+  local ok, fd = pcall(require, "nsbox.sys.fd")
+  return ok and fd.stat and fd.stat(path) or nil
+end
+
+--- Whether there is something at a path, as far as this process can see.
+-- @tparam string path
+-- @treturn boolean
+function M.exists(path)
+  local file, _, errno = io.open(path, "rb")
+  if file then
+    file:close()
+  end
+  -- neither a missing file nor a file where a directory should be
+  return file ~= nil or (errno ~= 2 and errno ~= 20)
+end
+
+--- The processes' ids, see credentials(7).
+-- @treturn table `{ uid, euid, gid, egid, groups }`
+function M.ids()
+  return require("nsbox.sys.process").ids()
+end
+
+--- Whether uid 0 here is the kernel's own: no user namespace around us.
+-- @treturn boolean
+function M.initial_userns()
+  local text = M.read("/proc/self/uid_map")
+  return text ~= nil and text:match("^%s*0%s+0%s+4294967295%s*$") ~= nil
+end
+
+--- Whether this process has a capability in its effective set.
+-- @tparam integer number of the capability, see capabilities(7)
+-- @treturn boolean
+function M.has_cap(number)
+  local mask = math.tointeger(tonumber(M.status("CapEff") or "0", 16))
+  return (mask >> number) & 1 == 1
+end
+
+return M

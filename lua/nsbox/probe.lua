@@ -1,0 +1,195 @@
+--- What this machine allows: a table of probes that try it.
+--
+-- A probe does the thing itself in a scratch child and never goes by version
+-- numbers: a kernel can have namespaces and forbid them, an outer container
+-- can hide a system call. That a user namespace can be *made* proves nothing
+-- either: AppArmor lets it be made and takes its power away.
+-- `nsbox.doctor` prints them; the specs skip by them, and by nothing else.
+--
+-- @module nsbox.probe
+
+local sys = require "nsbox.sys"
+
+local SECONDS <const> = 30 -- for a child that does nothing: only a stuck kernel takes longer
+
+-- Targets of scratch mounts, in a mount namespace that ends with its child
+local SOMEWHERE <const> = "/sys"
+
+local function ended(process)
+  local how, code = process:status()
+  if how == nil then
+    sys.fd.poll({ [process:fileno()] = "r" }, SECONDS)
+    how, code = process:status()
+  end
+  process:close()
+  return how == "exit" and code == 0, how, code
+end
+
+local function refused(plan, message, errno, step, subject)
+  local err = require("nsbox.error").new({ op = "probe", step = step, subject = subject,
+    errno = errno, detail = message }, plan)
+  return false, message, err.hint
+end
+
+-- starts true(1) by this plan
+local function launch(plan)
+  plan.argv = { "true" }
+  plan.env = {}
+  local process, message, errno, step, subject = sys.process.spawn(plan)
+  if not process then
+    return refused(plan, message, errno, step, subject)
+  end
+  local ok, how, code = ended(process)
+  if ok then
+    return true
+  end
+  return false, ("true(1) started, but its end was %s %s"):format(how, code)
+end
+
+-- a user namespace with our own ids and these kinds in it
+local function box(kinds, more)
+  return function()
+    local plan = { new = { "user", table.unpack(kinds) } }
+    plan.maps = require("nsbox.idmap").resolve("self")
+    for key, value in pairs(more or {}) do
+      plan[key] = value
+    end
+    return launch(plan)
+  end
+end
+
+local function mounting(kinds, fstype, target, data)
+  return box({ "mnt", table.unpack(kinds) },
+    { mounts = { { type = fstype, source = fstype, target = target, data = data } } })
+end
+
+local probes, names = {}, {}
+
+local function probe(name, what, try)
+  probes[name] = { name = name, what = what, try = try }
+  names[#names + 1] = name
+end
+
+probe("root", "privilege in the first user namespace", function()
+  if not require("nsbox.idmap").who().root then
+    return false, "this process is not root, or root of a user namespace only",
+      "run it as root; what needs no privilege works without"
+  end
+  return launch { new = { "mnt", "uts" }, hostname = "nsbox-probe" }
+end)
+
+probe("userns", "a user namespace", function()
+  return launch { new = { "user" } }
+end)
+
+probe("maps", "a user namespace with the own ids mapped, and power in it",
+  mounting({}, "tmpfs", SOMEWHERE))
+
+probe("subuid", "ids of /etc/subuid and /etc/subgid", function()
+  local e = require "nsbox.error"
+  local maps, err = e.try(require("nsbox.idmap").resolve, "subuid")
+  if not maps then
+    return false, err.detail, err.hint
+  end
+  return launch { new = { "user" }, maps = maps }
+end)
+
+probe("utsns", "an own hostname", box({ "uts" }, { hostname = "nsbox-probe" }))
+probe("pidns", "a pid namespace", box { "pid" })
+probe("ipcns", "an ipc namespace", box { "ipc" })
+probe("netns", "a net namespace, its loopback up", box({ "net" }, { lo = true }))
+probe("cgroupns", "a cgroup namespace", box { "cgroup" })
+probe("timens", "a time namespace with offsets",
+  box({ "time" }, { time_offsets = { boottime = 3600 } }))
+
+probe("procmount", "an own /proc", mounting({ "pid" }, "proc", "/proc"))
+probe("sysfs", "an own /sys", mounting({ "net" }, "sysfs", "/sys"))
+probe("mqueue", "own POSIX message queues", mounting({ "ipc" }, "mqueue", SOMEWHERE))
+probe("devpts", "own terminals", mounting({}, "devpts", SOMEWHERE, "newinstance"))
+probe("cgroup2", "an own view of cgroup v2", mounting({ "cgroup" }, "cgroup2", SOMEWHERE))
+probe("overlay_userns", "overlay mounts in a user namespace",
+  mounting({}, "overlay", SOMEWHERE, "lowerdir=/usr:/etc"))
+
+probe("mount_api", "open_tree(2) and move_mount(2)", function()
+  local process, bytes = sys.process.clone({ "user", "mnt",
+    maps = require("nsbox.idmap").resolve("self") }, function()
+    local tree <close> = assert(sys.mount.open_tree("/proc", { "clone", "recursive" }))
+    assert(sys.mount.move_mount(tree, "/sys"))
+  end)
+  if not process then
+    return false, bytes
+  end
+  local text = sys.fd.read(bytes, 4096)
+  sys.fd.close(bytes)
+  if ended(process) then
+    return true
+  end
+  local _, why = sys.process.results(text or "")
+  return false, tostring(why), "bind mounts are made by mount(2) then"
+end)
+
+probe("memfd_exec", "nsbox-init, which runs from a memfd", box({ "pid" }, { init = true }))
+
+probe("pidfd", "a handle of a process", function()
+  local process, message, errno = sys.process.open(sys.process.getpid())
+  if not process then
+    return refused(nil, message, errno, "pidfd")
+  end
+  process:close()
+  return true
+end)
+
+probe("delegation", "a cgroup of our own to put limits in", function()
+  local machine = require "nsbox.machine"
+  local own = (machine.read("/proc/self/cgroup") or ""):match("0::(/[^\n]*)")
+  for _, mount in ipairs(own and machine.mounts() or {}) do
+    if mount.fstype == "cgroup2" then
+      local path = mount.point .. own .. "/cgroup.subtree_control"
+      local file, message = sys.fd.open(path, { "wronly" })
+      if file then
+        file:close()
+        return true
+      end
+      return false, message, "systemd-run --user --scope -p Delegate=yes gives one to a user"
+    end
+  end
+  return false, "no cgroup v2 is mounted", "boot with systemd.unified_cgroup_hierarchy=1, or "
+    .. "mount cgroup2 on /sys/fs/cgroup"
+end)
+
+local M = {}
+
+local known = {}
+
+--- Tries one thing, once per process.
+-- @tparam string name of the probe; an unknown one raises
+-- @treturn boolean whether it works
+-- @treturn ?string why not
+-- @treturn ?string what to do about it
+function M.check(name)
+  local entry = probes[name]
+  if not entry then
+    local near = require("nsbox.mistake").suggest(tostring(name), probes)
+    error(("unknown probe '%s'%s"):format(name, near and (" (did you mean '%s'?)"):format(near)
+      or ""), 2)
+  end
+  if not known[name] then
+    known[name] = table.pack(entry.try())
+  end
+  return table.unpack(known[name], 1, 3)
+end
+
+--- The names of all probes, in the order to show them.
+-- @treturn table list of strings
+function M.names()
+  return table.move(names, 1, #names, 1, {})
+end
+
+--- What a probe tries, in a few words.
+-- @tparam string name
+-- @treturn ?string
+function M.what(name)
+  return probes[name] and probes[name].what
+end
+
+return M

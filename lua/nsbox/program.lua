@@ -1,0 +1,129 @@
+--- The options of every program: its streams, environment, directory, user.
+--
+-- @module nsbox.program
+
+local process = require "nsbox.sys.process"
+
+local PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+local M = {}
+
+local function descriptor(value)
+  if math.type(value) == "integer" and value >= 0 then
+    return value
+  elseif type(value) == "function" then
+    return value
+  elseif io.type(value) == "file" then
+    value:flush()
+    return value
+  elseif type(value) == "userdata" and io.type(value) == nil then
+    return value
+  end
+end
+
+local function stream(words)
+  local known = {}
+  for word in words:gmatch "%w+" do
+    known[word] = true
+  end
+  return function(value)
+    if known[value] then
+      return value
+    elseif value == "pipe" then
+      return nil, "'pipe' needs a process to talk to: use input, a function, or a box"
+    elseif type(value) == "string" then
+      return nil, require("nsbox.mistake").not_one_of(value, known)
+    end
+    local checked = descriptor(value)
+    if checked == nil then
+      return nil, ("expected %s, an open file, a descriptor or a function"):format(
+        (words:gsub(" ", ", ")))
+    end
+    return checked
+  end
+end
+
+local function environment(value)
+  if type(value) ~= "table" then
+    return nil, require("nsbox.mistake").expected("a table", value)
+  end
+  for key, v in next, value do
+    local name = math.type(key) and v or key
+    if type(name) ~= "string" or name == "" or name:find("[=%z]") then
+      return nil, ("'%s' is no name of a variable"):format(tostring(name))
+    elseif not math.type(key) and (type(v) ~= "string" and not math.type(v)
+      or tostring(v):find("\0", 1, true)) then
+      return nil, ("%s: expected a string without NUL bytes"):format(name)
+    end
+  end
+  return value
+end
+
+local function user(value)
+  return require("nsbox.user").parse(value)
+end
+
+--- The fields of an option schema, to be merged into a verb's own.
+M.fields = {
+  { "arg", doc = "the program, searched along PATH, and its arguments" },
+  stdin = { stream "inherit null", doc = "where input comes from" },
+  stdout = { stream "inherit null capture", doc = "where output goes" },
+  stderr = { stream "inherit null capture stdout", doc = "where errors go" },
+  input = { "string", doc = "text for stdin" },
+  limit = { "size", default = 16 << 20, doc = "bytes kept of each captured stream" },
+  env = { environment, doc = "names to copy (\"*\": all), and name = value" },
+  cwd = { "path", doc = "working directory" },
+  user = { user, doc = "1000, \"1000:100\", \"www-data\", read from the box's passwd" },
+  timeout = { "duration", doc = "life time; then SIGKILL" },
+  check = { "boolean", doc = "a status other than 0 raises" },
+}
+
+--- The environment of a program: PATH, HOME, TERM, and what `env` says.
+-- @tparam ?table env the option
+-- @tparam string home of the user
+-- @treturn table list of "NAME=value", sorted
+-- @treturn string PATH
+function M.environment(env, home)
+  if not env then
+    return { "HOME=" .. home, "PATH=" .. PATH, "TERM=" .. (os.getenv "TERM" or "dumb") }, PATH
+  end
+  local set = { HOME = home, PATH = PATH, TERM = os.getenv "TERM" or "dumb" }
+  for _, name in ipairs(env) do
+    if name == "*" then
+      for _, pair in ipairs(process.environ()) do
+        local key, value = pair:match "^([^=]+)=(.*)$"
+        if key then
+          set[key] = value
+        end
+      end
+    else
+      set[name] = os.getenv(name) or set[name]
+    end
+  end
+  local list = {}
+  for name, value in pairs(env) do
+    if type(name) == "string" then
+      set[name] = tostring(value)
+    end
+  end
+  for name, value in pairs(set) do
+    list[#list + 1] = name .. "=" .. value
+  end
+  table.sort(list)
+  return list, set.PATH
+end
+
+--- A mistake between options that each are right.
+-- @tparam table o checked options
+-- @treturn ?string what is wrong
+function M.conflict(o)
+  if #o == 0 then
+    return "which program? the array part is empty"
+  elseif o.input and o.stdin then
+    return "input: stdin says otherwise"
+  elseif o[1] == "" then
+    return "argument 1: expected a program, got an empty string"
+  end
+end
+
+return M

@@ -1,0 +1,72 @@
+--- How a program ended.
+--
+-- @module nsbox.result
+
+local process = require "nsbox.sys.process"
+
+local TIMEOUT_STATUS <const> = 124
+
+---@class nsbox.Result
+---@field ok boolean status is 0
+---@field status integer as in the shell: code, 128 + signal, 124 for a time-out
+---@field code? integer exit code
+---@field signal? string "KILL"
+---@field reason string "exit", "signal", "timeout" or "unknown"
+---@field stdout? string captured text, raw
+---@field stderr? string
+---@field truncated? boolean more came than `limit`
+---@field seconds number
+
+local Result = { __name = "nsbox.result" }
+
+local function headline(r)
+  if r.reason == "timeout" then
+    return ("killed by %s: timeout after %g s"):format(r.signal or "KILL", r.timeout)
+  elseif r.signal then
+    return ("killed by %s in %.3f s"):format(r.signal, r.seconds)
+  elseif r.reason == "unknown" then
+    return ("ended in %.3f s, nobody knows how"):format(r.seconds)
+  end
+  return ("exit %d in %.3f s"):format(r.code, r.seconds)
+end
+
+function Result.__tostring(r)
+  local lines = { headline(r) }
+  for _, name in ipairs { "stdout", "stderr" } do
+    if r[name] and r[name] ~= "" then
+      lines[#lines + 1] = (r[name]:gsub("\n$", ""))
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+-- the second value of run, as os.exit(nsbox.run{…}) wants it: any true value
+-- closes the Lua state
+Result.__close = function() end
+
+local M = {}
+
+--- Makes a result from what `status()` of a process handle said.
+-- @tparam ?string how `"exit"`, `"signal"`, nil: nobody knows
+-- @tparam integer|string value code or signal
+-- @tparam number seconds it ran
+-- @tparam ?number timeout it was killed after so many seconds
+-- @treturn nsbox.Result
+function M.new(how, value, seconds, timeout)
+  local r = { seconds = seconds, reason = how or "unknown" }
+  if how == "exit" then
+    r.code, r.status = value, value
+  elseif how == "signal" then
+    r.signal = value
+    r.status = value == "RT" and 128 or 128 + process.signal(value)
+  else
+    r.status = 255
+  end
+  if timeout then
+    r.reason, r.status, r.timeout = "timeout", TIMEOUT_STATUS, timeout
+  end
+  r.ok = r.status == 0
+  return setmetatable(r, Result)
+end
+
+return M

@@ -1,0 +1,39 @@
+--- `nsbox.run`: a program in a box of its own, from start to end.
+--
+-- @module nsbox.run
+
+local opts = require "nsbox.opts"
+local box = require "nsbox.box"
+local stream = require "nsbox.stream"
+local process = require "nsbox.process"
+
+local schema = opts.schema("run", box.fields)
+local DEFAULTS <const> = { "inherit", "inherit", "inherit" }
+
+--- Runs a program in new namespaces, and waits for its end.
+--
+-- Box, start, wait and close in one. `os.exit(nsbox.run { … })` ends the
+-- script with the program's status: the second value makes os.exit close the
+-- Lua state.
+--
+-- @function run
+-- @tparam table|string o the program and its arguments as the array part;
+--   the options of PROGRAM and BOX as named fields
+-- @treturn integer status as in the shell: the code, 128 + signal
+-- @treturn nsbox.Result
+-- @raise a string for a mistake in the options; an `nsbox.Error` for a program
+--   that could not be started, or, with `check`, that failed (code "EXIT")
+-- @see clone(2), execve(2), user_namespaces(7)
+local function run(o)
+  o = schema:check(o, 2)
+  local plan = box.plan(o, "run", 2)
+  local p <close> = process.start("run", plan, stream.open(o, DEFAULTS))
+  local result = p:wait(o.timeout)
+  if o.check and not result.ok then
+    require("nsbox.error").raise { op = "run", subject = o[1], code = "EXIT",
+      detail = tostring(result), result = result }
+  end
+  return result.status, result
+end
+
+return run

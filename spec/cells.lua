@@ -1,0 +1,366 @@
+-- Runs the specs in every cell: as whom, on which build, with which system
+-- calls.  Usage: lua5.4 spec/cells.lua [CELL…] [-- BUSTED ARGUMENTS]
+--
+-- Nothing touches the host: every cell has its own network and mount namespace
+-- and a copy of the tree; the ordinary users are made for the run and removed
+-- after it.  Without root only the cells of the current user are possible.
+
+local CALLS = "clone3,openat2,open_tree,move_mount,mount_setattr,fsopen,fsmount"
+
+-- as: root, user (has subordinate ids) or nosub (has none); tags, exclude: for
+-- busted; budget: seconds the cell may take on a slow machine
+local cells = {
+  { name = "root", as = "root", exclude = "user,fault", budget = 120 },
+  { name = "user", as = "user", exclude = "root,fault", budget = 120 },
+  { name = "nosub", as = "nosub", exclude = "root,fault", budget = 120 },
+  { name = "nested", as = "user", exclude = "root,user,fault", budget = 120, nested = true },
+  { name = "enosys", as = "user", exclude = "root,fault", budget = 120, deny = CALLS },
+  { name = "debug", as = "user", exclude = "root", tags = "fault", budget = 120, build = "debug" },
+  { name = "debug-root", as = "root", exclude = "user", tags = "fault", budget = 120,
+    build = "debug" },
+  { name = "asan", as = "user", exclude = "root", budget = 240, build = "asan" },
+  { name = "asan-root", as = "root", exclude = "user", budget = 240, build = "asan" },
+  { name = "valgrind", as = "user", exclude = "root,fault", tags = "valgrind", budget = 240,
+    valgrind = true },
+}
+-- a slow machine may say so: NSBOX_SLOW=3 triples the budgets
+local slow = tonumber(os.getenv "NSBOX_SLOW") or 1
+
+local lua = arg[-1]
+local build = os.getenv "NSBOX_BUILD" or "build"
+
+-- shell ------------------------------------------------------------------------
+
+local function quote(s) return "'" .. tostring(s):gsub("'", "'\\''") .. "'" end
+
+local function output(command)
+  local f <close> = assert(io.popen(command))
+  return (f:read "a":gsub("%s+$", ""))
+end
+
+-- true, or nil and the exit status; Ctrl-C ends the run
+local function execute(command)
+  local ok, how, code = os.execute(command)
+  if how == "signal" and code == 2 or code == 130 then error "interrupted" end
+  return ok, code
+end
+
+local function slurp(path)
+  local f = io.open(path)
+  if not f then return "" end
+  local text = f:read "a"
+  f:close()
+  return text
+end
+
+-- users ------------------------------------------------------------------------
+
+local COMMENT = "nsbox specs"
+local root = slurp "/proc/self/status":match "Uid:%s+%d+%s+(%d+)" == "0"
+local self = slurp "/proc/self/stat":match "^%d+"
+local users = {} -- as → { name, uid, gid }
+
+-- useradd gives up at once when another one holds the lock
+local function retry(command)
+  local why
+  for _ = 1, 10 do
+    why = output(command .. " 2>&1 && echo done")
+    if why:find "done$" then return true end
+    if not why:find "lock" then break end
+    os.execute "sleep 0.5"
+  end
+  return nil, why
+end
+
+-- what an interrupted run left
+local function remove_stale()
+  local line = "(nsbox%-%l+%-(%d+)):[^:]*:%d+:%d+:([^:]*)"
+  for name, pid, comment in slurp "/etc/passwd":gmatch(line) do
+    if comment == COMMENT and slurp("/proc/" .. pid .. "/stat") == "" then
+      retry("userdel " .. name)
+    end
+  end
+end
+
+local function add_user(as, home)
+  local name = ("nsbox-%s-%s"):format(as, self)
+  local count = as == "nosub" and 0 or 65536
+  os.execute "touch /etc/subuid /etc/subgid"
+  local ok, why = retry(("useradd --no-create-home --home-dir %s --shell /bin/sh --comment '%s' "
+    .. "-K SUB_UID_COUNT=%d -K SUB_GID_COUNT=%d %s"):format(home, COMMENT, count, count, name))
+  if not ok then return nil, why end
+  users[as] = { name = name, uid = output("id -u " .. name), gid = output("id -g " .. name),
+    sub = tonumber(slurp "/etc/subuid":match("%f[^\n\0]" .. name:gsub("%-", "%%-") .. ":(%d+)")) }
+  if as == "user" and not users[as].sub then
+    -- an old useradd, or one that was told not to
+    retry(("usermod --add-subuids 1879048192-1879113727 --add-subgids 1879048192-1879113727 %s")
+      :format(name))
+    users[as].sub = 1879048192
+  end
+  return users[as]
+end
+
+local function remove_users()
+  for _, user in pairs(users) do
+    if user.name then retry("userdel " .. user.name) end
+  end
+end
+
+-- processes of a user made for this run that are still there
+local function strays(user)
+  local list = {}
+  local text = output "ps -eo pid=,uid=,comm="
+  for pid, uid, name in text:gmatch "(%d+)%s+(%d+)%s+([^\n]*)" do
+    uid = tonumber(uid)
+    if uid == tonumber(user.uid)
+      or user.sub and uid >= user.sub and uid < user.sub + 65536 then
+      list[#list + 1] = { pid = pid, name = name }
+    end
+  end
+  return list
+end
+
+-- one cell ---------------------------------------------------------------------
+
+local base = output "mktemp -d /tmp/nsbox-cells.XXXXXX"
+local trees = {}
+
+-- a copy of the tree that belongs to whoever runs the cell
+local function tree(as)
+  if trees[as] then return trees[as] end
+  local path = base .. "/" .. as
+  local copy = ("mkdir -p %s/tree %s/home && tar -cf - --exclude=./.git --exclude='*.[od]' . "
+    .. "| tar -C %s/tree -xf - --no-same-owner"):format(path, path, path)
+  assert(os.execute(copy), "cannot copy the tree")
+  local user = users[as]
+  if root and user and user.name then
+    assert(os.execute(("chown -R %s:%s %s"):format(user.uid, user.gid, path)))
+  end
+  trees[as] = path
+  return path
+end
+
+local function command_of(cell, args)
+  local path = tree(cell.as)
+  local so = cell.build and build .. "/" .. cell.build or build
+  local user = users[cell.as]
+  local env = {
+    PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    HOME = path .. "/home",
+    USER = user and user.name or output "id -un",
+    LANG = "C.UTF-8",
+    TERM = "dumb",
+    LUA = lua,
+    LUA_PATH = ("%s/tree/lua/?.lua;%s/tree/spec/?.lua;;"):format(path, path),
+    LUA_CPATH = ("%s/tree/%s/?.so;;"):format(path, so),
+    NSBOX_BUILD = so,
+    NSBOX_CELL = cell.name,
+    NSBOX_STATUS = ("%s/status-%s"):format(path, cell.name),
+    NSBOX_TREE = path .. "/tree",
+  }
+  local c = { "cd", quote(path .. "/tree"), "&&", "exec", "timeout", "--foreground", "-k", "5",
+    tostring(math.ceil(cell.budget * slow * 2)) }
+  local function add(...)
+    for _, word in ipairs { ... } do c[#c + 1] = word end
+  end
+  if root then add("unshare", "-n", "-m", "--propagation", "private") end
+  if cell.deny then add(build .. "/deny", cell.deny) end
+  if user and user.name then
+    add("setpriv", "--reuid", user.uid, "--regid", user.gid, "--init-groups")
+  end
+  if cell.nested then
+    -- the shell is pid 1 there and reaps what loses its parent
+    add("unshare", "-Urpfmn", "--kill-child", "--mount-proc", "--map-root-user",
+      "sh", "-c", quote '"$@"; status=$?; exit $status', "cell")
+  end
+  if cell.build == "asan" then
+    env.LD_PRELOAD = output((os.getenv "CC" or "cc") .. " -print-file-name=libasan.so")
+    local log = ("log_path=%s/log-%s"):format(path, cell.name)
+    -- leaks are ours only in the interpreter, not in the programs it runs
+    assert(os.execute(("echo detect_leaks=1 >%s/asan.%s"):format(path, lua:match "[^/]+$")))
+    env.ASAN_OPTIONS = "detect_leaks=0:detect_stack_use_after_return=0:exitcode=99:" .. log
+      .. (":include_if_exists=%s/asan.%%b"):format(path)
+    env.UBSAN_OPTIONS = "print_stacktrace=1:" .. log
+  end
+  if cell.valgrind then env.NSBOX_LAUNCH = "fork" end
+  add("env", "-i")
+  for key, value in pairs(env) do add(quote(key .. "=" .. value)) end
+  if cell.valgrind then
+    add("valgrind", "--quiet", "--error-exitcode=99", "--suppressions=spec/valgrind.supp",
+      "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite",
+      "--keep-debuginfo=yes", ("--log-file=%s/log-%s.%%p"):format(path, cell.name))
+  end
+  add(lua, output "command -v busted", "--ignore-lua", "-o", "spec/handler.lua")
+  if cell.tags then add("--tags=" .. cell.tags) end
+  if cell.exclude then add("--exclude-tags=" .. cell.exclude) end
+  add(table.unpack(args))
+  add "</dev/null"
+  return table.concat(c, " "), env.NSBOX_STATUS, path
+end
+
+local function seconds()
+  return tonumber(slurp "/proc/uptime":match "^%S+")
+end
+
+-- an address in a name differs from run to run
+local function key_of(file, name)
+  return (file .. ": " .. name:gsub("0x%x+", "0x…"))
+end
+
+-- specs: key → { ran = bool, reason }, shared by all cells
+local function run(cell, args, specs)
+  local command, status, path = command_of(cell, args)
+  local result = { cell = cell, passed = 0, failed = 0, skipped = 0, notes = {} }
+  local function trouble(fmt, ...)
+    result.failed = result.failed + 1
+    result.notes[#result.notes + 1] = fmt:format(...)
+  end
+  local start = seconds()
+  local ok, code = execute(command)
+  result.seconds = seconds() - start
+
+  local complete, reasons, last = false, {}, "its start"
+  for line in slurp(status):gmatch "[^\n]+" do
+    local how, _, file, name, reason = line:match "^(%l+)\t([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$"
+    if line == "end" then complete = true end
+    if how then
+      result[how] = result[how] + 1
+      local key = key_of(file, name)
+      local spec = specs[key] or {}
+      specs[key], last = spec, key
+      spec.ran = spec.ran or how ~= "skipped"
+      spec.reason = reason
+      if how == "skipped" then reasons[reason] = (reasons[reason] or 0) + 1 end
+    end
+  end
+  for reason, n in pairs(reasons) do
+    result.notes[#result.notes + 1] = ("skipped %d: %s"):format(n, reason)
+  end
+  table.sort(result.notes)
+  local logs = output(("cat %s/log-%s* 2>/dev/null"):format(path, cell.name))
+  if logs ~= "" then
+    print(logs)
+    trouble "the sanitizer or valgrind reported errors, see above"
+  end
+  result.complete = complete
+  if not complete then
+    trouble("the run ended early, with status %s, after %s", code, last)
+  elseif not ok and result.failed == 0 then -- a crash while ending
+    trouble("status %s without a failed spec", code)
+  elseif #args == 0 and result.passed + result.failed + result.skipped == 0 then
+    trouble "ran no spec at all"
+  end
+  if result.seconds > cell.budget * slow then
+    trouble("took %.0f s, its budget is %.0f s", result.seconds, cell.budget * slow)
+  end
+  local user = users[cell.as]
+  if user and user.name then
+    local left
+    for _ = 1, 20 do -- what was killed may still be going
+      left = strays(user)
+      if #left == 0 then break end
+      os.execute "sleep 0.1"
+    end
+    for _, process in ipairs(left) do
+      trouble("process left: %s %s", process.pid, process.name)
+      os.execute("kill -9 " .. process.pid)
+    end
+  end
+  return result
+end
+
+-- every spec there is, whatever its tags
+local function list(specs)
+  local path = tree "root"
+  local text = output(("cd %s/tree && LUA_PATH='%s/tree/lua/?.lua;;' NSBOX_CELL=list "
+    .. "%s $(command -v busted) --ignore-lua --list"):format(path, path, lua))
+  for file, name in text:gmatch "([^\n]-):%d+: ([^\n]*)" do
+    local key = key_of(file:gsub("^%W*", ""), name)
+    specs[key] = specs[key] or { reason = "its tags exclude every cell" }
+  end
+end
+
+-- all of them --------------------------------------------------------------------
+
+local wanted, args, more = {}, {}, false
+for _, word in ipairs(arg) do
+  if more then args[#args + 1] = quote(word)
+  elseif word == "--" then more = true
+  else wanted[word] = true end
+end
+for name in pairs(wanted) do
+  local known = false
+  for _, cell in ipairs(cells) do known = known or cell.name == name end
+  assert(known, "no cell is called " .. name)
+end
+
+local function main()
+  local specs, results, out, left, complete = {}, {}, {}, {}, true
+  local me = not root and output "id -un"
+  if root then
+    remove_stale()
+  else
+    local has = slurp "/etc/subuid":find("%f[^\n\0]" .. me:gsub("%p", "%%%0") .. ":")
+    users[has and "user" or "nosub"] = {} -- nobody to become
+  end
+  assert(os.execute("chmod 755 " .. base))
+
+  for _, cell in ipairs(cells) do
+    if not next(wanted) or wanted[cell.name] then
+      local as, why = cell.as, nil
+      if root and as ~= "root" and not users[as] then
+        _, why = add_user(as, base .. "/" .. as .. "/home")
+      elseif not root and not users[as] then
+        why = as == "root" and "needs root" or as == "user" and "needs a user with subordinate ids"
+          or "needs a user without subordinate ids"
+        -- without root the other cells are worth something without subordinate ids, too
+        if as == "user" and cell.name ~= "user" then
+          as, why = "nosub", nil
+          cell.as = as
+        end
+      end
+      if why then
+        left[#left + 1] = cell.name
+        out[#out + 1] = ("%-10s left out: %s"):format(cell.name, why)
+      else
+        local result = run(cell, args, specs)
+        results[#results + 1] = result
+        complete = complete and result.complete
+      end
+    end
+  end
+
+  local passed, failed, skipped = 0, 0, 0
+  print(("\n%-10s %6s %6s %7s %7s %7s"):format("cell", "passed", "failed", "skipped", "seconds",
+    "budget"))
+  for _, r in ipairs(results) do
+    print(("%-10s %6d %6d %7d %7.1f %7d"):format(r.cell.name, r.passed, r.failed, r.skipped,
+      r.seconds, r.cell.budget * slow))
+    for _, note in ipairs(r.notes) do print("           " .. note) end
+    passed, failed, skipped = passed + r.passed, failed + r.failed, skipped + r.skipped
+  end
+  for _, line in ipairs(out) do print(line) end
+
+  -- with everything run, a spec that ran nowhere tests nothing
+  if not next(wanted) and #args == 0 and complete then
+    list(specs)
+    local nowhere = {}
+    for key, spec in pairs(specs) do
+      if not spec.ran then nowhere[#nowhere + 1] = ("%s (%s)"):format(key, spec.reason) end
+    end
+    table.sort(nowhere)
+    for _, line in ipairs(nowhere) do print("ran in no cell: " .. line) end
+    if #left == 0 then failed = failed + #nowhere end
+  end
+  print(("%d passed, %d failed, %d skipped"):format(passed, failed, skipped))
+  return failed == 0
+end
+
+local ok, fine = xpcall(main, debug.traceback)
+remove_users()
+os.execute("rm -rf " .. quote(base))
+if not ok then
+  io.stderr:write("cells: ", fine, "\n")
+  os.exit(false, true)
+end
+os.exit(fine and true or false, true)

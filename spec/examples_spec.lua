@@ -1,0 +1,65 @@
+-- Every example runs and prints what its header states.
+--
+--     -- One sentence on what it shows.
+--     --
+--     -- Needs: PROBE…           optional: skipped where a probe says no
+--     -- Usage: lua5.4 examples/NAME.lua
+--     -- Input:                  optional: fed to its standard input
+--     --     a line
+--     -- Output:                 stdout and stderr; "…" stands for anything
+--     --     a line
+--
+-- In C the same in the first comment.
+
+local function header(path)
+  local h, section = {}, nil
+  for line in slurp(path):gmatch "([^\n]*)\n" do
+    local text = line:match "^%-%-(.*)" or line:match "^%s?/?%*(.*)"
+    if text and text:find "^/" then break end -- the end of a comment in C
+    if text or not line:find "^#!" then
+      if not text then break end
+      local key, value = text:match "^%s?(%u%l+):%s*(.-)%s*$"
+      local indented = text:match "^%s%s%s%s%s?(.*)$"
+      if key then
+        section, h[key] = key, value ~= "" and value .. "\n" or ""
+      elseif section and indented then
+        h[section] = h[section] .. indented .. "\n"
+      else
+        section = nil
+      end
+    end
+  end
+  return h
+end
+
+local function check(h, run)
+  for name in (h.Needs or ""):gmatch "[^%s,]+" do needs(name) end
+  assert(h.Output, "the header states no output")
+  local got, status = run(h.Input)
+  if not matches(h.Output, got) then assert.equal(h.Output, got) end
+  assert.equal(0, status)
+end
+
+describe("examples", function()
+  for _, name in ipairs(entries "examples") do
+    local path = "examples/" .. name
+    if name:find "%.lua$" then
+      it("print what they state: " .. name, function()
+        check(header(path), function(input) return lua(path, input) end)
+      end)
+    elseif name:find "%.c$" then
+      it("build, and print what they state: " .. name, function()
+        local program = tmpdir() .. "/program"
+        check(header(path), function()
+          local cc = ("%s -Wall -Wextra -Werror $(pkg-config --cflags lua5.4) -Icsrc -o %s %s "
+            .. "build/libnsbox.a $(pkg-config --libs lua5.4) -lcap"):format(
+            os.getenv "CC" or "cc", program, path)
+          local out, status = sh(cc)
+          assert(status == 0, out)
+          -- a program that is not instrumented needs no sanitizer
+          return sh("LD_PRELOAD= LUA_PATH='lua/?.lua;;' " .. program)
+        end)
+      end)
+    end
+  end
+end)

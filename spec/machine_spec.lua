@@ -1,0 +1,48 @@
+local machine = require "nsbox.machine"
+
+describe("nsbox.machine", function()
+  it("reads files, or says why not", function()
+    assert.equal(slurp "/proc/version", machine.read "/proc/version")
+    local text, message, errno = machine.read "/no/such"
+    assert.is_nil(text)
+    assert.is_string(message)
+    assert.equal(2, errno)
+  end)
+
+  it("reads settings, status and limits", function()
+    assert.equal((sh "uname -r"):match "%S+", machine.sysctl "kernel.osrelease")
+    assert.is_nil(machine.sysctl "no.such.setting")
+    assert.equal("1", machine.status "Threads")
+    assert.is_nil(machine.status "NoSuchField")
+    assert.matches("^%w+$", machine.limit "Max open files")
+  end)
+
+  it("finds the mount a path is on", function()
+    assert.equal("proc", machine.mount_of("/proc/1/status").fstype)
+    assert.equal("/proc", machine.mount_of("/proc").point)
+    assert.are_not.equal("/proc", machine.mount_of("/processes").point)
+  end)
+
+  it("looks for whole words among mount options", function()
+    local mount = { options = "ro,nosuid" }
+    assert.is_true(machine.has_option(mount, "ro"))
+    assert.is_true(machine.has_option(mount, "nosuid"))
+    assert.is_false(machine.has_option(mount, "suid"))
+  end)
+
+  it("knows what is there", function()
+    assert.is_true(machine.exists "/proc/self")
+    assert.is_false(machine.exists "/no/such")
+    assert.is_false(machine.exists "/proc/version/x")
+    assert.equal("directory", machine.stat("/proc").type)
+    assert.is_nil(machine.stat "/no/such")
+  end)
+
+  it("knows the process", function()
+    assert.equal(tonumber((sh "id -u")), machine.ids().euid)
+    assert.equal(not in_userns(), machine.initial_userns())
+    local caps = {}
+    for _, name in ipairs(require("nsbox.sys.cap").get().effective) do caps[name] = true end
+    assert.equal(caps.sys_admin or false, machine.has_cap(21))
+  end)
+end)

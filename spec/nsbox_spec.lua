@@ -1,0 +1,50 @@
+describe("nsbox", function()
+  it("loads nothing but the C half", function()
+    local script = tmpdir() .. "/load.lua"
+    spew(script, [[
+      local before = {}
+      for name in pairs(package.loaded) do before[name] = true end
+      require "nsbox"
+      for name in pairs(package.loaded) do
+        if not before[name] then print(name) end
+      end
+      for name in pairs(_G) do assert(name == "arg" or before[name] or before._G, name) end]])
+    local out, status = lua(script)
+    assert.equal(0, status)
+    local names = {}
+    for name in out:gmatch "%S+" do names[#names + 1] = name end
+    table.sort(names)
+    assert.same({ "nsbox", "nsbox.sys" }, names)
+  end)
+
+  it("finds its parts when they are used", function()
+    local nsbox = require "nsbox"
+    assert.equal(require("nsbox.error").try, nsbox.try)
+    assert.equal(require("nsbox.error").Error, nsbox.Error)
+    assert.equal(require "nsbox.sys", nsbox.sys)
+    assert.is_function(nsbox.run)
+    assert.is_function(nsbox.doctor)
+    assert.equal(nsbox.sys._VERSION, nsbox._VERSION)
+  end)
+
+  it("has nil for what it does not know", function()
+    assert.is_nil(require("nsbox").nosuchverb)
+  end)
+
+  it("refuses a C half of another version, naming both", function()
+    local script = tmpdir() .. "/version.lua"
+    spew(script, [[
+      package.loaded["nsbox.sys"] = { _VERSION = "0.0.9" }
+      print(select(2, pcall(require, "nsbox")))]])
+    assert.matches("the Lua files are version [%d.]+ %(.*nsbox.lua%), but the C half is version "
+      .. "0.0.9 %(.*nsbox.so%): install both from the same release", (lua(script)))
+  end)
+
+  it("has errors that lua prints without a traceback", function()
+    local script = tmpdir() .. "/error.lua"
+    spew(script, [[require("nsbox.error").raise { op = "run", subject = "x", code = "ENOENT" }]])
+    local out, status = lua(script)
+    assert.equal(1, status)
+    assert.equal("lua5.4: run x: ENOENT\n", (out:gsub("^[^\n]*lua5.4:", "lua5.4:")))
+  end)
+end)
