@@ -39,10 +39,16 @@ INIT_CFLAGS := -std=gnu11 -DNB_INIT $(DEFS) $(WARN) -Os -ffreestanding \
 INIT_LDFLAGS := -static -nostdlib -no-pie \
 	-Wl,--gc-sections,-z,noseparate-code,--build-id=none,-s
 
+# What is installed are compiled chunks, with their debug information: loading
+# the sources of nsbox.run takes 0.9 ms, these 0.3 ms.  They fit this Lua only,
+# as nsbox.so does.
+LUA_SRC := $(shell find lua -name '*.lua')
+LUA_OUT := $(LUA_SRC:lua/%=$(BUILD)/lua/%)
+
 RUN := LUA_PATH='lua/?.lua;;' LUA_CPATH='$(BUILD)/?.so;;' $(LUA)
 
 .PHONY: all
-all: $(BUILD)/nsbox.so ## build nsbox.so into build/
+all: $(BUILD)/nsbox.so $(LUA_OUT) ## build nsbox.so and the compiled Lua half into build/
 
 $(BUILD)/nsbox.so: $(OBJ)
 	$(CC) $(SAN) $(LINK) $(LDFLAGS) -o $@ $(OBJ) $(LIBS)
@@ -70,6 +76,10 @@ $(BUILD)/init/%.o: csrc/%.c | $(BUILD)/init
 $(BUILD)/init:
 	mkdir -p $@
 
+$(BUILD)/lua/%.lua: lua/%.lua
+	@mkdir -p $(@D)
+	@$(LUA) -e 'assert(assert(io.open("$@", "wb")):write(string.dump(assert(loadfile "$<"))))'
+
 -include $(wildcard $(BUILD)/*.d $(BUILD)/init/*.d)
 
 .PHONY: demo
@@ -92,7 +102,8 @@ deps: ## install the packages that building and testing need
 install: all ## install into PREFIX (/usr/local), below DESTDIR
 	install -d '$(DESTDIR)$(LIBDIR)'
 	install -m 755 $(BUILD)/nsbox.so '$(DESTDIR)$(LIBDIR)/nsbox.so'
-	cd lua && find . -name '*.lua' -exec install -D -m 644 {} '$(DESTDIR)$(LUADIR)/{}' \;
+	cd $(BUILD)/lua && for file in $(LUA_SRC:lua/%=%); do \
+		install -D -m 644 "$$file" '$(DESTDIR)$(LUADIR)'/"$$file" || exit 1; done
 
 .PHONY: uninstall
 uninstall: ## remove what install put there

@@ -32,6 +32,8 @@ uint32_t nb_arenareserve(lua_State *L, struct nb_arena *a, size_t size)
 		a->mem = bigger;
 		a->cap = (uint32_t)cap;
 	}
+	/* the plan goes to another process: nothing of our heap goes along */
+	memset(a->mem + a->len, 0, start + size - a->len);
 	a->len = (uint32_t)(start + size);
 	return (uint32_t)start;
 }

@@ -17,7 +17,7 @@ struct nb_arena {
 };
 
 void nb_newarena(lua_State *L, struct nb_arena *a, size_t cap);
-/* the offset of size bytes, aligned to 8, not cleared */
+/* the offset of size bytes, aligned to 8, cleared */
 uint32_t nb_arenareserve(lua_State *L, struct nb_arena *a, size_t size);
 /* the offset of a copy of data */
 uint32_t nb_arenaput(lua_State *L, struct nb_arena *a, const void *data,

@@ -4,6 +4,7 @@
  * Reads fields of the plan table and raises on misuse; knows no order of
  * steps and no meaning of a field.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,7 +85,6 @@ uint32_t nb_putvector(struct nb_builder *b, const char *name)
 	lua_Integer n = nb_count(L, b->table, name);
 	uint32_t v = nb_reserve(b, ((size_t)n + 1) * sizeof(uint64_t));
 
-	memset(nb_at(b, v), 0, ((size_t)n + 1) * sizeof(uint64_t));
 	lua_getfield(L, b->table, name);
 	for (lua_Integer i = 1; i <= n; i++) {
 		size_t len;
@@ -119,12 +119,23 @@ uint64_t nb_fieldwords(struct nb_builder *b, int t, const char *name,
 	return value;
 }
 
+/* an open one: a number that is free would become the control socket's, and
+ * the handshake would wait for a program that holds it */
+static int openfd(lua_State *L, const char *name)
+{
+	int fd = nb_checkfd(L, -1);
+
+	if (fcntl(fd, F_GETFD) < 0)
+		luaL_error(L, "%s: descriptor %d is not open", name, fd);
+	return fd;
+}
+
 int nb_fieldfd(struct nb_builder *b, const char *name)
 {
 	int fd = -1;
 
 	if (lua_getfield(b->L, b->table, name) != LUA_TNIL)
-		fd = nb_checkfd(b->L, -1);
+		fd = openfd(b->L, name);
 	lua_pop(b->L, 1);
 	return fd;
 }
@@ -149,7 +160,7 @@ uint32_t nb_putfds(struct nb_builder *b, const char *name, uint64_t *n)
 	lua_getfield(L, b->table, name);
 	for (lua_Integer i = 1; i <= len; i++) {
 		lua_geti(L, -1, i);
-		((int32_t *)nb_at(b, offset))[i - 1] = nb_checkfd(L, -1);
+		((int32_t *)nb_at(b, offset))[i - 1] = openfd(L, name);
 		lua_pop(L, 1);
 	}
 	lua_pop(L, 1);

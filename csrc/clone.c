@@ -46,16 +46,6 @@ static void send_bytes(lua_State *L, int fd)
 	}
 }
 
-static int traceback(lua_State *L)
-{
-	if (lua_type(L, 1) == LUA_TSTRING)
-		return 1;
-	/* an error object goes by value when it can; else as its text */
-	if (lua_type(L, 1) != LUA_TTABLE)
-		luaL_tolstring(L, 1, NULL);
-	return 1;
-}
-
 /* true, results or false, error: encoded in a protected call of its own */
 static int encode_call(lua_State *L)
 {
@@ -63,14 +53,33 @@ static int encode_call(lua_State *L)
 	return 1;
 }
 
-static int encode_error(lua_State *L, bool hasobject)
+/* the error on top as its text, when it cannot go by value */
+static int encode_text(lua_State *L)
+{
+	lua_pushboolean(L, 0);
+	luaL_tolstring(L, 1, NULL);
+	nb_encode(L, 2);
+	return 1;
+}
+
+/* [error] -> [bytes]; whatever a __tostring does, the child answers */
+static void encode_error(lua_State *L)
 {
 	lua_pushcfunction(L, encode_call);
 	lua_pushboolean(L, 0);
 	lua_pushvalue(L, -3);
-	if (!hasobject)
-		luaL_tolstring(L, -1, NULL), lua_remove(L, -2);
-	return lua_pcall(L, 2, 1, 0);
+	if (lua_pcall(L, 2, 1, 0) == LUA_OK)
+		return;
+	lua_pop(L, 1);
+	lua_pushcfunction(L, encode_text);
+	lua_pushvalue(L, -2);
+	if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+		return;
+	/* what its text failed with is a text, at last */
+	lua_pushcfunction(L, encode_text);
+	lua_insert(L, -2);
+	if (lua_pcall(L, 1, 1, 0) != LUA_OK)
+		lua_pushliteral(L, "");
 }
 
 /* [.., f, args] in the child: never returns */
@@ -84,20 +93,17 @@ static void run_function(lua_State *L, int f, int fd)
 		lua_setfield(L, -2, "exit");
 	}
 	lua_pop(L, 1);
-	lua_pushcfunction(L, traceback);
-	lua_insert(L, f);
-	status = lua_pcall(L, lua_gettop(L) - f - 1, LUA_MULTRET, f);
+	status = lua_pcall(L, lua_gettop(L) - f, LUA_MULTRET, 0);
 	if (status == LUA_OK) {
 		lua_pushboolean(L, 1);
-		lua_replace(L, f);
+		lua_insert(L, f);
 		lua_pushcfunction(L, encode_call);
 		lua_insert(L, f);
 		status = lua_pcall(L, lua_gettop(L) - f, 1, 0);
 	}
 	if (status != LUA_OK) {
 		code = 1;
-		if (encode_error(L, true) != LUA_OK)
-			encode_error(L, false);
+		encode_error(L);
 	}
 	send_bytes(L, fd);
 	nb_flushoutput(L);
@@ -169,6 +175,13 @@ static int process_clone(lua_State *L)
 		return nb_fail(L, errno, "pipe");
 	pipefd[0] = nb_above_stdio(pipefd[0]);
 	pipefd[1] = nb_above_stdio(pipefd[1]);
+	if (pipefd[0] < 0 || pipefd[1] < 0) {
+		int err = errno;
+
+		nb_close(pipefd[0]);
+		nb_close(pipefd[1]);
+		return nb_fail(L, err, "pipe");
+	}
 	r = nb_launch(&p->l);
 	if (r > 0) {
 		close(pipefd[0]);

@@ -427,6 +427,39 @@ static const struct timespec *checktimeout(lua_State *L, int idx,
 	return ts;
 }
 
+/*
+ * lua.c's handler of Ctrl-C only sets a hook; when that happened after the
+ * last instruction and before the poll, nothing would wake us.  Its hook is
+ * told from a debugger's by what it asks for: everything, at each instruction.
+ */
+static bool interrupted(lua_State *L)
+{
+	int all = LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT;
+
+	return lua_gethookmask(L) == all && lua_gethookcount(L) == 1;
+}
+
+/* signals come before the look at the hook, or during the poll */
+static int interruptible_poll(lua_State *L, struct pollfd *p, size_t n,
+			      const struct timespec *timeout)
+{
+	sigset_t all, old;
+	int ready, err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (interrupted(L)) {
+		ready = -1;
+		err = EINTR;
+	} else {
+		ready = ppoll(p, n, timeout, &old);
+		err = errno;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = err;
+	return ready;
+}
+
 /***
  * Waits until a descriptor is ready.
  *
@@ -454,7 +487,7 @@ static int fd_poll(lua_State *L)
 		pollset(L, p, n);
 	}
 
-	ready = ppoll(p, n, timeout, NULL);
+	ready = interruptible_poll(L, p, n, timeout);
 
 	if (ready < 0)
 		return nb_fail(L, errno, "poll");

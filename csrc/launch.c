@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -147,17 +148,23 @@ static int child(void *arg)
 	return 126;
 }
 
+static bool by_fork(void)
+{
+	const char *how = getenv("NSBOX_LAUNCH");
+
+	return how && strcmp(how, "fork") == 0;
+}
+
 static pid_t start_program(struct nb_plan *plan, char *stack, int *pidfd)
 {
 	unsigned long flags = plan->cloneflags | CLONE_PIDFD | SIGCHLD;
-	const char *how = getenv("NSBOX_LAUNCH");
 	sigset_t all, old;
 	pid_t pid;
 	int err;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (how && strcmp(how, "fork") == 0) {
+	if (by_fork()) {
 		pid = (pid_t)syscall(SYS_clone, flags, NULL, pidfd, NULL, NULL);
 		if (pid == 0) {
 			nb_plan_run(plan, 0);
@@ -177,11 +184,17 @@ static pid_t start_program(struct nb_plan *plan, char *stack, int *pidfd)
  * child even when the host has threads; the kinds are unshared by the plan */
 static pid_t start_function(struct nb_plan *plan, int *pidfd)
 {
-	pid_t pid = fork();
+	pid_t pid;
 
+	/* valgrind knows no pidfd_open */
+	if (by_fork())
+		pid = (pid_t)syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, NULL,
+				     pidfd, NULL, NULL);
+	else
+		pid = fork();
 	if (pid == 0 && nb_plan_run(plan, 0) < 0)
 		_exit(126);
-	if (pid > 0) {
+	if (pid > 0 && *pidfd < 0) {
 		*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 		if (*pidfd < 0) {
 			int err = errno;
@@ -253,8 +266,13 @@ static int follow(struct nb_launch *l, pid_t pid)
 {
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 
-	if (fd < 0)
-		return fail(l, errno, "pidfd_open");
+	if (fd < 0) {
+		int err = errno;
+
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, __WALL);
+		return fail(l, err, "pidfd_open");
+	}
 	reap(l);
 	close(l->pidfd);
 	l->pid = pid;
@@ -271,9 +289,11 @@ static int listen_to(struct nb_launch *l)
 
 	for (;;) {
 		n = read(l->ctl, &r, sizeof(r));
-		if (n < 0 && errno == EINTR)
+		/* a child that ended before it read our word resets the
+		 * connection; its report comes behind that */
+		if (n < 0 && (errno == EINTR || errno == ECONNRESET))
 			continue;
-		if (n < 0 && errno != ECONNRESET)
+		if (n < 0)
 			return fail(l, errno, "handshake");
 		if (n != sizeof(r)) {
 			if (l->supervise) /* killed before it could report */
@@ -306,11 +326,34 @@ static int listen_to(struct nb_launch *l)
 	}
 }
 
+/* when the maps of a child cannot be written because it has ended, it is the
+ * child that knows why */
+static int blame(struct nb_launch *l)
+{
+	struct nb_report r;
+	ssize_t n;
+
+	do
+		n = recv(l->ctl, &r, sizeof(r), MSG_DONTWAIT);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
+	if (n == sizeof(r) && r.said == NB_FAILED) {
+		l->step = (int)r.step;
+		l->detail = r.detail;
+		l->said[0] = '\0';
+		fail(l, r.value, NULL);
+	}
+	return -1;
+}
+
 /* a failed launch leaves nothing: no process, no descriptor */
 static int undo(struct nb_launch *l)
 {
 	if (l->pidfd >= 0) {
-		syscall(SYS_pidfd_send_signal, l->pidfd, SIGKILL, NULL, 0);
+		/* valgrind does not know the call */
+		if (syscall(SYS_pidfd_send_signal, l->pidfd, SIGKILL, NULL, 0) <
+			0 &&
+		    errno == ENOSYS)
+			kill(l->pid, SIGKILL);
 		reap(l);
 		close(l->pidfd);
 		l->pidfd = -1;
@@ -374,7 +417,13 @@ static int begin(struct nb_launch *l, char *stack)
 	close_child_ends(fds);
 	if (l->pid < 0)
 		return -1;
-	l->pidfd = pidfd > 2 ? pidfd : nb_above_stdio(pidfd);
+	l->pidfd = nb_above_stdio(pidfd);
+	if (l->pidfd < 0) {
+		fail(l, errno, "pidfd");
+		kill(l->pid, SIGKILL);
+		waitpid(l->pid, NULL, __WALL);
+		return -1;
+	}
 	return 0;
 }
 
@@ -390,16 +439,32 @@ int nb_launch(struct nb_launch *l)
 	if (r > 0)
 		return r;
 	ours = !l->late_maps && (l->uid_map || l->gid_map);
-	if (r < 0 || (ours && (write_maps(l) < 0 || let_go(l) < 0)) ||
-	    listen_to(l) < 0)
+	if (r == 0 && ours && (write_maps(l) < 0 || let_go(l) < 0))
+		r = blame(l);
+	if (r < 0 || listen_to(l) < 0)
 		return undo(l);
 	return 0;
 }
 
 int nb_launch_go(struct nb_launch *l)
 {
+	struct pollfd pfd = {.fd = l->ctl};
+
 	l->gated = false;
-	if (let_go(l) < 0 || listen_to(l) < 0)
-		return undo(l);
-	return 0;
+	/* killed at its gate: only it held the other end */
+	if (poll(&pfd, 1, 0) > 0)
+		fail(l, ESRCH, "gate");
+	else if (let_go(l) == 0 && listen_to(l) == 0)
+		return 0;
+	return undo(l);
+}
+
+void nb_launch_abandon(struct nb_launch *l)
+{
+	siginfo_t si;
+
+	/* a copy of the handle, in a forked child, has no right to */
+	if (l->pidfd >= 0 && waitid(P_PIDFD, (id_t)l->pidfd, &si,
+				    WEXITED | WNOHANG | WNOWAIT | __WALL) == 0)
+		undo(l);
 }

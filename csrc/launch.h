@@ -42,6 +42,10 @@ int nb_launch(struct nb_launch *l);
 /* opens the gate and waits for exec, or failure.  0 or -1. */
 int nb_launch_go(struct nb_launch *l);
 
+/* ends a child that waits at its gate; the descriptors in l are closed, unless
+ * the child is not ours */
+void nb_launch_abandon(struct nb_launch *l);
+
 const char *nb_stepword(int op);
 
 #endif

@@ -290,12 +290,20 @@ static int process_fileno(lua_State *L)
 
 /***
 Close the handle; the process goes on.  Twice is harmless.
+
+Not so a process at its gate, which is killed, and one with `init`, which
+ends together with whoever started it.
 @function process:close
 */
 static int process_close(lua_State *L)
 {
 	struct nb_process *p = luaL_checkudata(L, 1, NB_PROCESS);
 
+	if (p->h.fd >= 0 && p->l.gated) {
+		p->l.pidfd = p->h.fd;
+		nb_launch_abandon(&p->l);
+		p->h.fd = p->l.pidfd;
+	}
 	if (p->h.fd >= 0)
 		nb_close(p->h.fd);
 	if (p->l.ctl >= 0)

@@ -42,59 +42,56 @@ static bool same(const char *a, const char *b, size_t n)
 
 #define ATIME_ATTR 0x70	   /* MOUNT_ATTR__ATIME: a field, not flags */
 #define ATIME_MS 0x1200400 /* MS_NOATIME, MS_RELATIME, MS_STRICTATIME */
-#define NODIRATIME_MS 2048
+#define STRICTATIME_MS (1 << 24)
+#define STATFS_FLAGS 10 /* f_flags, in words; all fields of it are */
 
-/* MOUNT_ATTR_* and MS_*, and the word in /proc/self/mountinfo; without a word
- * for the access time it is the strict one */
+/* MOUNT_ATTR_*, MS_* of mount(2), ST_* of statfs(2) */
 static const struct {
-	char word[12];
-	uint8_t len;
-	uint32_t attr, ms;
+	uint32_t attr, ms, st;
 } attrs[] = {
-    {"ro", 2, 0x1, 1},
-    {"nosuid", 6, 0x2, 2},
-    {"nodev", 5, 0x4, 4},
-    {"noexec", 6, 0x8, 8},
-    {"nosymfollow", 11, 0x200000, 256},
-    {"nodiratime", 10, 0x80, NODIRATIME_MS},
-    {"noatime", 7, 0x10, 1024},
-    {"relatime", 8, 0, 1 << 21},
-    {"", 0, 0x20, 1 << 24},
+    {0x1, 1, 1},	     /* ro */
+    {0x2, 2, 2},	     /* nosuid */
+    {0x4, 4, 4},	     /* nodev */
+    {0x8, 8, 8},	     /* noexec */
+    {0x200000, 256, 0x2000}, /* nosymfollow */
+    {0x80, 2048, 0x800},     /* nodiratime */
+    {0x10, 1024, 0x400},     /* noatime */
+    {0, 1 << 21, 0x1000},    /* relatime */
+    {0x20, STRICTATIME_MS, 0},
 };
 
 #define NATTRS (sizeof(attrs) / sizeof(*attrs))
 
-/* the flags of a mount option list that a remount must repeat, or the kernel
- * takes their absence for a wish to drop locked ones (EPERM) */
-static unsigned long keptflags(const char *opts)
+/*
+ * The flags that a remount must repeat, or the kernel takes their absence for
+ * a wish to drop locked ones (EPERM).  Of several mounts at one path only the
+ * top one can be seen or remounted, so mountinfo's lines would mislead.
+ */
+static long keptflags(const char *path, unsigned long *flags)
 {
-	unsigned long flags = 0;
+	unsigned long fs[32];
+	long r = nb_sys(__NR_statfs, path, fs, 0);
 
-	while (*opts) {
-		size_t n = 0;
-
-		while (opts[n] && opts[n] != ',')
-			n++;
-		for (size_t k = 0; k < NATTRS; k++)
-			if (n > 0 && n == attrs[k].len &&
-			    same(opts, attrs[k].word, n))
-				flags |= attrs[k].ms;
-		opts += n + (opts[n] == ',');
-	}
-	return flags & ATIME_MS ? flags : flags | 1 << 24;
+	*flags = 0;
+	if (r < 0)
+		return r;
+	for (size_t k = 0; k < NATTRS; k++)
+		if (fs[STATFS_FLAGS] & attrs[k].st)
+			*flags |= attrs[k].ms;
+	if (!(*flags & ATIME_MS))
+		*flags |= STRICTATIME_MS;
+	return 0;
 }
 
 /* the flags for one mount: what it has, with set added and clr taken away */
 static unsigned long newflags(unsigned long flags, uint64_t set, uint64_t clr)
 {
 	for (size_t k = 0; k < NATTRS; k++) {
-		uint64_t bit = attrs[k].attr;
-
-		if (bit & ATIME_ATTR || bit == 0)
+		if (attrs[k].ms & ATIME_MS)
 			continue;
-		if (clr & bit)
+		if (clr & attrs[k].attr)
 			flags &= ~(unsigned long)attrs[k].ms;
-		if (set & bit)
+		if (set & attrs[k].attr)
 			flags |= attrs[k].ms;
 	}
 	for (size_t k = 0; k < NATTRS && clr & ATIME_ATTR; k++)
@@ -112,28 +109,32 @@ struct walk {
 	bool recursive;
 	int field;
 	size_t n;
-	char path[BUFFER], opts[256];
+	char path[BUFFER];
 };
 
 static long remount(struct walk *w)
 {
-	unsigned long flags = newflags(keptflags(w->opts), w->set, w->clr);
 	bool exact = nb_length(w->path) == w->rootlen &&
 		     same(w->path, w->root, w->rootlen);
 	bool below = w->rootlen == 1 || (same(w->path, w->root, w->rootlen) &&
 					 w->path[w->rootlen] == '/');
+	unsigned long flags;
 	long r;
 
 	if (!exact && !(w->recursive && below))
 		return 0;
-	r = nb_sys5(__NR_mount, "none", w->path, "none",
-		    flags | 32 /* MS_REMOUNT */ | 4096 /* MS_BIND */, NULL);
+	r = keptflags(w->path, &flags);
+	if (r == 0)
+		r = nb_sys5(__NR_mount, "none", w->path, "none",
+			    newflags(flags, w->set, w->clr) |
+				32 /* MS_REMOUNT */ | 4096 /* MS_BIND */,
+			    NULL);
 	/* a mount hidden under another, or one we may not reach */
 	return r == -ENOENT || r == -EACCES ? 0 : r;
 }
 
 /* one character of mountinfo: the fifth field is the mount point, with octal
- * escapes, the sixth its options */
+ * escapes */
 static long feed(struct walk *w, char c)
 {
 	long r = 0;
@@ -142,7 +143,7 @@ static long feed(struct walk *w, char c)
 		r = remount(w);
 		w->field = 0;
 		w->n = 0;
-		w->path[0] = w->opts[0] = '\0';
+		w->path[0] = '\0';
 	} else if (c == ' ') {
 		w->field++;
 		w->n = 0;
@@ -157,9 +158,6 @@ static long feed(struct walk *w, char c)
 			w->n -= 3;
 			w->path[w->n] = '\0';
 		}
-	} else if (w->field == 5 && w->n + 1 < sizeof(w->opts)) {
-		w->opts[w->n++] = c;
-		w->opts[w->n] = '\0';
 	}
 	return r;
 }
@@ -182,7 +180,7 @@ static long walk_mounts(const char *root, uint64_t set, uint64_t clr,
 	w.recursive = recursive;
 	w.field = 0;
 	w.n = 0;
-	w.path[0] = w.opts[0] = '\0';
+	w.path[0] = '\0';
 	while (r == 0 &&
 	       (n = nb_sys(__NR_read, fd, buffer, sizeof(buffer))) > 0)
 		for (long i = 0; i < n && r == 0; i++)

@@ -40,6 +40,7 @@ static const char *const plan_fields[] = {
     "hostname", "mounts", "writes", "lo",	    "time_offsets", "uid",
     "gid",	"groups", "caps",   "no_new_privs", "setsid",	    "pdeathsig",
     "init",	"gate",	  NULL};
+static const char *const write_fields[] = {"1", "2", "optional", NULL};
 static const char *const time_fields[] = {"monotonic", "boottime", NULL};
 
 static void add_stdio(struct nb_builder *b)
@@ -128,7 +129,7 @@ static void add_init(struct nb_builder *b, uint64_t new, uint32_t joins,
 
 /* joined first: privilege over them may be gone after the new ones */
 static void add_namespaces(struct nb_builder *b, uint64_t new, uint32_t joins,
-			   uint64_t njoins, bool fork, int pdeathsig)
+			   uint64_t njoins, bool own)
 {
 	struct nb_step *s;
 
@@ -141,18 +142,17 @@ static void add_namespaces(struct nb_builder *b, uint64_t new, uint32_t joins,
 	}
 	if (new)
 		nb_stepx(b, NB_STEP_UNSHARE, new);
-	if (b->l->late_maps && nb_ownmaps(b->l) && !njoins) {
+	if (!b->l->late_maps)
+		return;
+	/* the files in /proc are ours to write only while dumpable */
+	if (njoins)
+		nb_stepx(b, NB_STEP_DUMPABLE, 1);
+	if (own)
 		nb_addownmaps(b);
-	} else if (b->l->late_maps) {
-		/* the files in /proc are ours to write only while dumpable */
-		if (njoins)
-			nb_stepx(b, NB_STEP_DUMPABLE, 1);
+	else
 		nb_step(b, NB_STEP_NEEDMAPS);
-		if (njoins)
-			nb_stepx(b, NB_STEP_DUMPABLE, 0);
-	}
-	if (fork)
-		nb_stepx(b, NB_STEP_FORK, (uint64_t)pdeathsig);
+	if (njoins)
+		nb_stepx(b, NB_STEP_DUMPABLE, 0);
 }
 
 static void add_time(struct nb_builder *b, uint64_t new)
@@ -207,17 +207,21 @@ static void add_write(struct nb_builder *b, int element, int i)
 {
 	lua_State *L = b->L;
 	const char *path, *data;
+	size_t pathlen = 0, datalen = 0;
 	uint32_t a, d;
 	struct nb_step *s;
 
+	nb_checkfields(L, element, write_fields, "writes");
 	lua_geti(L, element, 1);
 	lua_geti(L, element, 2);
-	path = lua_tostring(L, -2);
-	data = lua_tostring(L, -1);
+	path = lua_tolstring(L, -2, &pathlen);
+	data = lua_tolstring(L, -1, &datalen);
 	if (!path || !data) {
 		luaL_error(L, "writes[%d]: expected { path, data }", i);
 		return;
 	}
+	if (strlen(path) != pathlen || strlen(data) != datalen)
+		luaL_error(L, "writes[%d]: contains a NUL byte", i);
 	a = nb_putstring(b, path);
 	d = nb_putstring(b, data);
 	s = nb_step(b, NB_STEP_WRITE);
@@ -296,7 +300,6 @@ static void begin(struct nb_builder *b)
 	cap += b->max_steps * sizeof(struct nb_step);
 	nb_newarena(L, &b->a, cap);
 	offset = nb_reserve(b, sizeof(struct nb_plan));
-	memset(nb_at(b, offset), 0, sizeof(struct nb_plan));
 	nb_plan(b)->last_cap = (uint32_t)cap_max_bits() - 1;
 	offset = nb_reserve(b, b->max_steps * sizeof(struct nb_step));
 	nb_plan(b)->steps = offset;
@@ -352,6 +355,8 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	if ((l->uid_map || l->gid_map) && !(new &CLONE_NEWUSER))
 		luaL_error(L, "maps: need a new user namespace");
 	fork = (joined | (l->function || njoins ? new : 0)) & CLONE_NEWPID;
+	/* a program enters its time namespace by exec, a function by this */
+	fork |= l->function && (new &CLONE_NEWTIME);
 	if (!l->function && njoins == 0)
 		nb_plan(b)->cloneflags = new & ~(uint64_t)CLONE_NEWTIME;
 	nb_step(b, NB_STEP_HOLD);
@@ -359,7 +364,10 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 		nb_stepx(b, NB_STEP_PDEATHSIG, (uint64_t)pdeathsig);
 	l->late_maps =
 	    (l->uid_map || l->gid_map) && nb_plan(b)->cloneflags == 0;
-	own = nb_ownmaps(l) && njoins == 0;
+	/* the parent of a user namespace below a joined one is not ours: only
+	 * the child can write there */
+	own = joined & CLONE_NEWUSER ? !l->newuidmap && !l->newgidmap
+				     : njoins == 0 && nb_ownmaps(l);
 	l->two_way = l->init || fork || ((l->uid_map || l->gid_map) && !own);
 	if (own && !l->late_maps)
 		nb_addownmaps(b);
@@ -371,8 +379,10 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	}
 	add_namespaces(
 	    b, nb_plan(b)->cloneflags ? 0 : new & ~(uint64_t)CLONE_NEWTIME,
-	    joins, njoins, fork, pdeathsig);
+	    joins, njoins, own);
 	add_time(b, new);
+	if (fork)
+		nb_stepx(b, NB_STEP_FORK, (uint64_t)pdeathsig);
 	if (nb_fieldstring(L, t, "hostname", NULL))
 		nb_stepstring(b, NB_STEP_HOSTNAME,
 			      nb_fieldstring(L, t, "hostname", NULL));

@@ -5,6 +5,7 @@
  * the child itself.
  */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "builder.h"
@@ -38,6 +39,10 @@ void nb_takemaps(struct nb_builder *b)
 	luaL_checktype(L, t, LUA_TTABLE);
 	nb_checkfields(L, t, map_fields, "maps");
 	l->setgroups = nb_fieldstring(L, t, "setgroups", NULL);
+	if (l->setgroups && strcmp(l->setgroups, "deny") != 0 &&
+	    strcmp(l->setgroups, "allow") != 0)
+		luaL_error(L, "maps: setgroups is 'deny' or 'allow', not '%s'",
+			   l->setgroups);
 	l->newuidmap = nb_fieldstring(L, t, "newuidmap", NULL);
 	l->newgidmap = nb_fieldstring(L, t, "newgidmap", NULL);
 	if ((l->newuidmap && *l->newuidmap != '/') ||
@@ -69,8 +74,14 @@ void nb_addownmaps(struct nb_builder *b)
 {
 	struct nb_launch *l = b->l;
 
-	nb_add_file(b, NB_STEP_UIDMAP, "/proc/self/uid_map", l->uid_map);
-	nb_add_file(b, NB_STEP_SETGROUPS, "/proc/self/setgroups", l->setgroups);
-	nb_add_file(b, NB_STEP_GIDMAP, "/proc/self/gid_map", l->gid_map);
+	if (l->uid_map)
+		nb_add_file(b, NB_STEP_UIDMAP, "/proc/self/uid_map",
+			    l->uid_map);
+	if (l->setgroups)
+		nb_add_file(b, NB_STEP_SETGROUPS, "/proc/self/setgroups",
+			    l->setgroups);
+	if (l->gid_map)
+		nb_add_file(b, NB_STEP_GIDMAP, "/proc/self/gid_map",
+			    l->gid_map);
 	l->uid_map = l->gid_map = l->setgroups = NULL;
 }

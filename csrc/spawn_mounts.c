@@ -7,6 +7,23 @@ static const char *const mount_fields[] = {
     "type",  "source", "target", "flags", "data",      "optional", "grab",
     "place", "attr",   "set",	 "clear", "recursive", NULL};
 
+/* a tree is taken by one mount and placed by one later */
+static void place_tree(struct nb_builder *b, struct nb_step *s, int i,
+		       lua_Integer place)
+{
+	struct nb_step *from = s - (i - place);
+
+	if (from->op != NB_STEP_GRAB)
+		luaL_error(b->L, "mounts[%d]: mounts[%d] is no grab", i,
+			   (int)place);
+	if (from->y)
+		luaL_error(b->L, "mounts[%d]: mounts[%d] is placed already", i,
+			   (int)place);
+	from->y = 1;
+	/* one step a mount: the list's numbers become step numbers */
+	s->y = nb_plan(b)->nsteps - 1 - (uint64_t)(i - place);
+}
+
 static void add_mount(struct nb_builder *b, int m, int i)
 {
 	lua_State *L = b->L;
@@ -27,6 +44,7 @@ static void add_mount(struct nb_builder *b, int m, int i)
 	if (grab) {
 		o[0] = nb_putstring(b, grab);
 		s = nb_step(b, NB_STEP_GRAB);
+		s->fd = -1;
 	} else if (attr) {
 		o[0] = nb_putstring(b, attr);
 		s = nb_step(b, NB_STEP_ATTR);
@@ -36,10 +54,9 @@ static void add_mount(struct nb_builder *b, int m, int i)
 		luaL_error(L, "mounts[%d]: needs a target", i);
 		return;
 	} else if (place) {
-		/* one step a mount: the list's numbers become step numbers */
 		o[1] = nb_putstring(b, target);
 		s = nb_step(b, NB_STEP_PLACE);
-		s->y = nb_plan(b)->nsteps - 1 - (uint64_t)(i - place);
+		place_tree(b, s, i, place);
 		s->x = set;
 		s->z = clr;
 	} else {

@@ -5,7 +5,7 @@
  * may have run in a foreign namespace.  Knows no process.
  *
  * A value is a tag and its bytes: n nil, t true, f false, i integer, d float,
- * s length bytes, { key value … }.
+ * s length bytes, { key value … }; a dot ends the whole.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -115,8 +115,12 @@ void nb_encode(lua_State *L, int n)
 	int first = lua_gettop(L) - n + 1;
 
 	luaL_buffinit(L, &b);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		encode(L, &b, first + i, 0);
+		if (luaL_bufflen(&b) > MAX_BYTES)
+			luaL_error(L, "cannot send more than 16 MB");
+	}
+	luaL_addchar(&b, '.');
 	luaL_pushresult(&b);
 }
 
@@ -203,7 +207,10 @@ int nb_decode(lua_State *L, int idx)
 	size_t len;
 
 	r.p = luaL_checklstring(L, idx, &len);
-	r.end = r.p + len;
+	/* without the mark, bytes cut between two values would look whole */
+	if (len == 0 || r.p[len - 1] != '.')
+		return -1;
+	r.end = r.p + len - 1;
 	while (r.p < r.end) {
 		if (!lua_checkstack(L, 4) || !decode(L, &r, 0)) {
 			lua_settop(L, top);

@@ -101,10 +101,9 @@ local function is_one(value)
 end
 
 local function list(value, check)
-  if is_one(value) then
-    value = { value }
-  elseif type(value) ~= "table" then
-    return check(value)
+  if type(value) ~= "table" or is_one(value) then
+    local checked, message = check(value)
+    return checked and { checked }, message
   end
   local out = {}
   for i, element in ipairs(value) do

@@ -54,7 +54,9 @@ local function cap_list(value)
   for i, word in ipairs(value) do
     local name = type(word) == "string" and word:lower():gsub("^cap_", "")
     if not known[name] then
-      return nil, require("nsbox.mistake").not_one_of(tostring(word), known)
+      local near = require("nsbox.mistake").suggest(tostring(word), known)
+      return nil, ("'%s' is no capability%s"):format(tostring(word),
+        near and (" (did you mean '%s'?)"):format(near) or ", see capabilities(7)")
     end
     list[i] = name
   end
@@ -123,24 +125,28 @@ local function choose(o)
       chosen[kind] = what or nil
     end
   end
-  if o.time_offsets and chosen.time == nil then
+  if o.time_offsets and given.time == nil then
     chosen.time = true
   end
   return chosen
 end
 
-local function add_namespaces(plan, chosen)
+local function add_namespaces(plan, chosen, op)
   local new, join
+  local opened = {}
   for kind, what in pairs(chosen) do
     if what == true then
       new = new or {}
       new[#new + 1] = kind
     else
       join = join or {}
-      join[#join + 1] = require("nsbox.place").open(what, kind)
+      local handle = require("nsbox.place").open(what, kind, op)
+      join[#join + 1] = handle
+      opened[#opened + 1] = handle ~= what and handle or nil
     end
   end
   plan.new, plan.join = new, join
+  return opened
 end
 
 -- what an outside id is called inside, nil: it has no name there
@@ -185,14 +191,26 @@ local function add_caps(plan, o, privileged)
   if keep == nil and not o.bare then
     keep = require("nsbox.defaults").caps
   end
-  if keep == nil or keep == "all" or not privileged then
+  if keep == nil or keep == "all" or not (privileged or o.caps) then
     return
   end
   local ambient = keep.ambient or {}
   local permitted = { table.unpack(keep) }
   table.move(ambient, 1, #ambient, #permitted + 1, permitted)
-  plan.caps = { bounding = permitted, permitted = permitted, effective = permitted,
-    inheritable = ambient, ambient = ambient }
+  plan.caps = { bounding = privileged and permitted or nil, permitted = permitted,
+    effective = permitted, inheritable = ambient, ambient = ambient }
+end
+
+-- what is mounted belongs to whoever mounts, and the kernel's root is nobody inside
+local function inside_has_root(maps_)
+  local function has(ranges)
+    for _, range in ipairs(ranges) do
+      if range[1] == 0 then
+        return true
+      end
+    end
+  end
+  return has(maps_.uid) and has(maps_.gid)
 end
 
 local PROC <const> = { type = "proc", source = "proc", target = "/proc",
@@ -241,7 +259,9 @@ local function add_mounts(plan, o, chosen)
   if not o.bare then
     add_defences(mounts)
   end
+  local root = o.tmpfs and plan.maps and inside_has_root(plan.maps) and ",uid=0,gid=0" or ""
   for _, t in ipairs(o.tmpfs or {}) do
+    t.data = t.data .. root
     mounts[#mounts + 1] = t
   end
   for i, b in ipairs(o.bind or {}) do
@@ -280,15 +300,26 @@ local function conflict(o, chosen)
   end
 end
 
+local function below(path, dir)
+  return path == dir or path:sub(1, #dir + 1) == dir .. "/"
+end
+
 -- reads a file as the box will see it, through its binds
 local function box_reader(o)
   return function(path)
+    local hidden = false
+    for _, t in ipairs(o.tmpfs or {}) do
+      hidden = hidden or below(path, t.target)
+    end
     for i = #(o.bind or {}), 1, -1 do
       local b = o.bind[i]
-      if path == b.to or path:sub(1, #b.to + 1) == b.to .. "/" then
-        path = b.from .. path:sub(#b.to + 1)
+      if below(path, b.to) then
+        path, hidden = b.from .. path:sub(#b.to + 1), false
         break
       end
+    end
+    if hidden then
+      return nil
     end
     local file = io.open(path, "rb")
     local text = file and file:read "a"
@@ -304,6 +335,7 @@ end
 -- @tparam string op the verb, for errors
 -- @tparam integer level whose line to blame for options that exclude each other
 -- @treturn table for `sys.process.spawn`
+-- @treturn table handles to close when it was used
 function M.plan(o, op, level)
   local chosen = choose(o)
   local wrong = program.conflict(o) or conflict(o, chosen)
@@ -311,11 +343,11 @@ function M.plan(o, op, level)
     error(op .. ": " .. wrong, level + 1)
   end
   local plan = { argv = o, pdeathsig = "KILL" }
-  add_namespaces(plan, chosen)
+  local opened = add_namespaces(plan, chosen, op)
   if chosen.user == true then
-    plan.maps = require("nsbox.idmap").resolve(o.maps)
+    plan.maps = require("nsbox.idmap").resolve(o.maps, op)
   end
-  local user = o.user and require("nsbox.user").resolve(o.user, box_reader(o))
+  local user = o.user and require("nsbox.user").resolve(o.user, box_reader(o), op)
   add_ids(plan, user)
   if chosen.uts == true then
     plan.hostname = o.hostname or o.name
@@ -334,12 +366,12 @@ function M.plan(o, op, level)
   plan.setsid = not o.bare
   plan.init = o.init
   plan.cwd = o.cwd
-  if not o.cwd and (o.bind or o.tmpfs) then
+  if not o.cwd and (o.bind or o.tmpfs or chosen.mnt and chosen.mnt ~= true) then
     plan.trycwd = process.getcwd() or nil
   end
   plan.env, plan.path = program.environment(o.env, user and user.home
     or (plan.maps or plan.join or process.geteuid() == 0) and "/root" or "/")
-  return plan
+  return plan, opened
 end
 
 return M

@@ -35,20 +35,29 @@ end
 
 M.check = M.parse
 
-local function initial_userns()
-  local file = io.open("/proc/self/uid_map", "rb")
+local function read(path)
+  local file = io.open(path, "rb")
   local text = file and file:read("a") or ""
   if file then
     file:close()
   end
-  return text:match("^%s*0%s+0%s+4294967295%s*$") ~= nil
+  return text
+end
+
+local function initial_userns()
+  return read("/proc/self/uid_map"):match("^%s*0%s+0%s+4294967295%s*$") ~= nil
 end
 
 --- Who asks for maps: this process.
--- @treturn table `{ euid, egid, root }`; root: privileged in the initial user namespace
+-- @treturn table `{ euid, egid, root, setgroups }`; root: privileged in the initial user
+--   namespace; setgroups: "deny" where root of another one may not drop groups
 function M.who()
   local euid, egid = require("nsbox.sys.process").geteuid()
-  return { euid = euid, egid = egid, root = euid == 0 and initial_userns() }
+  local who = { euid = euid, egid = egid, root = euid == 0 and initial_userns() }
+  if euid == 0 and not who.root then
+    who.setgroups = read("/proc/self/setgroups"):match("deny")
+  end
+  return who
 end
 
 local function self_maps(who)
@@ -62,7 +71,7 @@ end
 
 -- a user may write one line with the own id; the rest is the helpers' to write
 local function listed(maps, who, op)
-  local out = { uid = maps.uid, gid = maps.gid }
+  local out = { uid = maps.uid, gid = maps.gid, setgroups = who.setgroups }
   if who.euid ~= 0 then
     local helper = require("nsbox.subid").helper
     if only(maps.gid, who.egid) then

@@ -9,6 +9,7 @@
 local ns = require "nsbox.sys.ns"
 
 local NETNS_DIR <const> = "/run/netns/"
+local ENOENT <const>, EACCES <const>, ESRCH <const>, EINVAL <const> = 2, 13, 3, 22
 
 local M = {}
 
@@ -42,26 +43,55 @@ function M.check(x, kind)
       return true
     end
     return nil, ("'%s' is no path; only network namespaces have names"):format(x)
-  elseif type(x) == "userdata" and (x.id or x.pid) then
-    return true
+  elseif type(x) == "userdata" and not io.type(x) and (x.id or x.pid) then
+    if pcall(x.fileno, x) then
+      return true
+    end
+    return nil, "expected a namespace, got a closed one"
   end
   return nil, require("nsbox.mistake").expected("a pid, a path or a namespace", x)
+end
+
+-- what to do about a place that cannot be opened, as far as its form tells
+local function hint(place, kind, errno)
+  local bare = type(place) == "string" and not place:find("/", 1, true)
+  if bare and errno == ENOENT and place:find("^%d+$") then
+    return ("'%s' is a name under %s; a pid is a number: %s = %s"):format(place, NETNS_DIR, kind,
+      place)
+  elseif bare and errno == ENOENT then
+    return ("there is no network namespace of this name (ip netns shows them); one elsewhere is "
+      .. "named by its path or a pid: %s = \"/proc/PID/ns/%s\""):format(kind, kind)
+  elseif math.type(place) == "integer" and (errno == ENOENT or errno == ESRCH) then
+    return "there is no process " .. place
+  elseif math.type(place) == "integer" and errno == EACCES then
+    return ("looking at the namespaces of another user's process needs CAP_SYS_PTRACE over it "
+      .. "(pid %d)"):format(place)
+  elseif errno == EINVAL then
+    return ("a namespace is a file such as /proc/PID/ns/%s, or a bind mount of one"):format(kind)
+  end
 end
 
 --- Opens the namespace of a kind.
 -- @param place see above
 -- @tparam string kind `"net"`
+-- @tparam[opt="open"] string op the verb that asks, for the Error
 -- @treturn userdata an ns handle
-function M.open(place, kind)
+function M.open(place, kind, op)
   local handle, message, errno = open(place, kind)
   if not handle then
-    require("nsbox.error").raise { op = "open", subject = kind .. " namespace", detail = message,
-      errno = errno }
+    local path, why = message:match("^(.-): (.*)$")
+    require("nsbox.error").raise { op = op or "open", step = "open",
+      subject = path or tostring(place), detail = why or message, errno = errno,
+      hint = hint(place, kind, errno) }
   end
   local found = handle:kind()
   if found ~= kind then
-    require("nsbox.error").raise { op = "open", subject = kind .. " namespace", code = "EINVAL",
-      detail = ("%s is a %s namespace"):format(tostring(place), found) }
+    if handle ~= place then
+      handle:close()
+    end
+    require("nsbox.error").raise { op = op or "open", step = "open", subject = tostring(place),
+      code = "EINVAL", detail = ("it is a %s namespace, not a %s namespace"):format(found, kind),
+      hint = false }
   end
   return handle
 end

@@ -17,13 +17,17 @@ local M = {}
 -- @tparam string op the verb, for errors: `"run"`
 -- @tparam table plan for `sys.process.spawn`, without the streams
 -- @tparam nsbox.Streams streams
+-- @tparam[opt] table opened handles that only the launch needs
 -- @treturn nsbox.Process
-function M.start(op, plan, streams)
+function M.start(op, plan, streams, opened)
   for name, descriptor in pairs(streams.plan) do
     plan[name] = descriptor
   end
   local started = wait.now()
   local handle, message, errno, step, subject = spawn(plan)
+  for _, used in ipairs(opened or {}) do
+    used:close()
+  end
   if not handle then
     streams:close()
     require("nsbox.error").spawn_failed(op, plan, message, errno, step, subject)
@@ -51,6 +55,8 @@ local function look(self, timeout)
   end
   self._streams:finish()
   local seconds = wait.now() - self._started
+  -- it may have ended by itself just before
+  timeout = value == "KILL" and timeout or nil
   self._result = require("nsbox.result").new(how, value, seconds, timeout)
   self._streams:collect(self._result)
   self._streams:close()

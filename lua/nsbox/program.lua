@@ -10,6 +10,11 @@ local M = {}
 
 local function descriptor(value)
   if math.type(value) == "integer" and value >= 0 then
+    local copy = require("nsbox.sys.fd").dup(value)
+    if not copy then
+      return nil, ("descriptor %d is not open"):format(value)
+    end
+    copy:close()
     return value
   elseif type(value) == "function" then
     return value
@@ -17,7 +22,7 @@ local function descriptor(value)
     value:flush()
     return value
   elseif type(value) == "userdata" and io.type(value) == nil then
-    return value
+    return pcall(value.fileno, value) and value or nil -- a closed one has no number
   end
 end
 
@@ -34,10 +39,16 @@ local function stream(words)
     elseif type(value) == "string" then
       return nil, require("nsbox.mistake").not_one_of(value, known)
     end
-    local checked = descriptor(value)
-    if checked == nil then
-      return nil, ("expected %s, an open file, a descriptor or a function"):format(
-        (words:gsub(" ", ", ")))
+    local checked, message = descriptor(value)
+    if message then
+      return nil, message
+    elseif checked == nil then
+      local what = ("'%s', an open file, a descriptor or a function"):format(
+        (words:gsub(" ", "', '")))
+      if type(value) == "userdata" then
+        return nil, ("expected %s, got a closed one"):format(what)
+      end
+      return nil, require("nsbox.mistake").expected(what, value)
     end
     return checked
   end
@@ -59,6 +70,14 @@ local function environment(value)
   return value
 end
 
+-- any bytes, also NUL
+local function bytes(value)
+  if type(value) == "string" then
+    return value
+  end
+  return nil, require("nsbox.mistake").expected("a string", value)
+end
+
 local function user(value)
   return require("nsbox.user").parse(value)
 end
@@ -69,7 +88,7 @@ M.fields = {
   stdin = { stream "inherit null", doc = "where input comes from" },
   stdout = { stream "inherit null capture", doc = "where output goes" },
   stderr = { stream "inherit null capture stdout", doc = "where errors go" },
-  input = { "string", doc = "text for stdin" },
+  input = { bytes, doc = "text for stdin" },
   limit = { "size", default = 16 << 20, doc = "bytes kept of each captured stream" },
   env = { environment, doc = "names to copy (\"*\": all), and name = value" },
   cwd = { "path", doc = "working directory" },

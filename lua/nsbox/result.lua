@@ -30,6 +30,8 @@ local function headline(r)
   return ("exit %d in %.3f s"):format(r.code, r.seconds)
 end
 
+local TAIL <const> = 400
+
 function Result.__tostring(r)
   local lines = { headline(r) }
   for _, name in ipairs { "stdout", "stderr" } do
@@ -45,6 +47,18 @@ end
 Result.__close = function() end
 
 local M = {}
+
+--- A result in one line, for an Error: how it ended, and the end of what it
+-- complained about.
+-- @tparam nsbox.Result r
+-- @treturn string
+function M.summary(r)
+  local said = (r.stderr or ""):gsub("%s+$", "")
+  if #said > TAIL then
+    said = "…" .. said:sub(-TAIL):gsub("^[\x80-\xbf]+", "")
+  end
+  return said == "" and headline(r) or headline(r) .. ": " .. said
+end
 
 --- Makes a result from what `status()` of a process handle said.
 -- @tparam ?string how `"exit"`, `"signal"`, nil: nobody knows

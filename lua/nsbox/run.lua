@@ -26,12 +26,12 @@ local DEFAULTS <const> = { "inherit", "inherit", "inherit" }
 -- @see clone(2), execve(2), user_namespaces(7)
 local function run(o)
   o = schema:check(o, 2)
-  local plan = box.plan(o, "run", 2)
-  local p <close> = process.start("run", plan, stream.open(o, DEFAULTS))
+  local plan, opened = box.plan(o, "run", 2)
+  local p <close> = process.start("run", plan, stream.open(o, DEFAULTS), opened)
   local result = p:wait(o.timeout)
   if o.check and not result.ok then
     require("nsbox.error").raise { op = "run", subject = o[1], code = "EXIT",
-      detail = tostring(result), result = result }
+      detail = require("nsbox.result").summary(result), result = result }
   end
   return result.status, result
 end

@@ -6,6 +6,8 @@ local fd = require "nsbox.sys.fd"
 
 local EAGAIN <const> = 11
 local CHUNK <const> = 65536
+-- more does not fit into a pipe (fs.pipe-max-size), unless it is being filled
+local LEFT <const> = 16
 
 local M = {}
 
@@ -165,6 +167,9 @@ local function feed(self)
   local s = self.source
   if s.f and s.at > #s.data then
     s.data, s.at = s.f() or "", 1
+    if type(s.data) ~= "string" then
+      error("stdin: the function returned a " .. type(s.data) .. ", not a string or nil", 0)
+    end
   end
   local n = 0
   if s.at <= #s.data then
@@ -200,7 +205,10 @@ end
 -- behind may hold them open, and is not waited for.
 function Streams:finish()
   for _, s in ipairs(self.sinks) do
-    while s.handle and drain(s) do end
+    local chunks = 0
+    while s.handle and chunks < LEFT and drain(s) do
+      chunks = chunks + 1
+    end
     if s.handle then
       s.handle:close()
       s.handle = nil

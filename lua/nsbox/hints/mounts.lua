@@ -42,10 +42,11 @@ local function over_mounted(point)
     end
   end
   if first then
-    return ("parts of our own %s are mounted over (%s%s), and then the kernel refuses a new one "
-      .. "(dmesg: Mount too revealing): bind the existing %s instead, or have the outer "
-      .. "container run with it unmasked"):format(point, first,
-      count > 1 and " and " .. count - 1 .. " more" or "", point)
+    return ("parts of our own %s are mounted over (%s%s), as in a default box, and then the "
+      .. "kernel refuses a new one (dmesg: Mount too revealing): run the outer box with bare = "
+      .. "true (docker: --security-opt systempaths=unconfined), or this one without a namespace "
+      .. "of its own for it (namespaces = { %s = false })"):format(point, first,
+      count > 1 and " and " .. count - 1 .. " more" or "", point == "/sys" and "net" or "pid")
   end
 end
 

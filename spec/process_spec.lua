@@ -1,0 +1,57 @@
+local process = require "nsbox.process"
+local stream = require "nsbox.stream"
+local E = require "nsbox.error"
+local fd = require "nsbox.sys.fd"
+
+local DEFAULTS <const> = { "null", "capture", "capture" }
+
+local function start(...)
+  return process.start("spawn", { argv = { ... } }, stream.open({ limit = 1024 }, DEFAULTS))
+end
+
+describe("nsbox.process", function()
+  it("starts a program, waits, and has the same result each time", function()
+    local p <close> = start("sh", "-c", "echo $PPID; exit 3")
+    assert.is_true(p.pid > 0)
+    assert.matches("^process %(pid %d+, running%)$", tostring(p))
+    local r = p:wait()
+    assert.equal(3, r.status)
+    assert.equal(slurp "/proc/self/stat":match "^%d+" .. "\n", r.stdout)
+    assert.equal(r, p:wait())
+    assert.equal(r, p:wait(0))
+    assert.matches("ended", tostring(p))
+  end)
+
+  it("has a pidfd that tells the end", function()
+    local p <close> = start("cat")
+    assert.is_truthy(slurp(("/proc/self/fdinfo/%d"):format(p:fileno())):find(
+      "Pid:\t" .. p.pid, 1, true))
+    fd.poll { [p:fileno()] = "r" }
+    assert.equal(0, p:wait().status)
+  end)
+
+  it("kills what still runs when it is closed; twice is harmless", function()
+    local p = start("sleep", "1000")
+    local pid = p.pid
+    p:close()
+    p:close()
+    assert.is_nil(slurp(("/proc/%d/stat"):format(pid)))
+    assert.equal("KILL", p:wait().signal)
+  end)
+
+  it("kills after a time-out, and not what ended before it", function()
+    local p <close> = start("sleep", "1000")
+    assert.equal("timeout", p:wait(0).reason)
+    local q <close> = start("sh", "-c", "exit 5")
+    fd.poll { [q:fileno()] = "r" }
+    local r = q:wait(0)
+    assert.same({ "exit", 5 }, { r.reason, r.status })
+  end)
+
+  it("raises what could not be started, and leaves no descriptor", function()
+    local ok, err = pcall(start, "/no/such/program")
+    assert.is_false(ok)
+    assert.is_true(E.is(err))
+    assert.same({ "spawn", "exec", "ENOENT" }, { err.op, err.step, err.code })
+  end)
+end)
