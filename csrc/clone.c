@@ -137,8 +137,8 @@ acyclic tables of them, 16 MB at most.
 */
 static int process_clone(lua_State *L)
 {
-	static const char *const unfit[] = {"argv", "env",  "path",
-					    "keep", "gate", "init"};
+	static const char *const unfit[] = {"argv", "env",  "path", "keep",
+					    "gate", "init", "idle"};
 	struct nb_process *p;
 	struct nb_fd *in;
 	int pipefd[2], r, top = lua_gettop(L);

@@ -28,6 +28,7 @@
 #define SI_KERNEL_CODE 0x80 /* the terminal: the program got it as well */
 
 long nb_supervise(struct nb_plan *plan, uint32_t step);
+long nb_idle(struct nb_plan *plan);
 void nb_init_main(long *sp);
 
 /* gcc emits calls to these even in a freestanding program */
@@ -84,6 +85,14 @@ static void reap(int ctl, long program)
 		}
 }
 
+/* without a program to ask, what would end one ends us */
+static void end_idle(uint32_t signal)
+{
+	if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP ||
+	    signal == SIGQUIT)
+		leave(128 + (int)signal);
+}
+
 static void forward(int signals, int ctl, long program)
 {
 	struct signalfd_siginfo si;
@@ -91,6 +100,8 @@ static void forward(int signals, int ctl, long program)
 	while (nb_sys(__NR_read, signals, &si, sizeof(si)) == sizeof(si)) {
 		if (si.ssi_signo == SIGCHLD)
 			reap(ctl, program);
+		else if (program < 0)
+			end_idle(si.ssi_signo);
 		else if (si.ssi_code != SI_KERNEL_CODE)
 			nb_sys(__NR_kill, program, si.ssi_signo, 0);
 	}
@@ -114,10 +125,22 @@ static void watch(int ctl, long program)
 		if (fds[0].revents)
 			forward(fds[0].fd, ctl, program);
 		if (fds[1].revents && nb_sys(__NR_read, ctl, &byte, 1) <= 0) {
-			nb_sys(__NR_kill, program, SIGKILL, 0);
+			if (program > 0)
+				nb_sys(__NR_kill, program, SIGKILL, 0);
 			leave(128 + SIGKILL);
 		}
 	}
+}
+
+/* nothing of the caller stays open in us: its streams must be able to end,
+ * its directory to be unmounted */
+static void settle(struct nb_plan *plan, long program)
+{
+	nb_sys(__NR_dup3, plan->ctl, 0, O_CLOEXEC);
+	nb_sys(__NR_close_range, 1, ~0U, 0);
+	nb_sys(__NR_chdir, "/", 0, 0);
+	say(0, NB_STARTED, 0);
+	watch(0, program);
 }
 
 /*
@@ -149,13 +172,16 @@ long nb_supervise(struct nb_plan *plan, uint32_t step)
 		nb_sys(__NR_write, plan->ctl, &r, sizeof(r));
 		leave(1);
 	}
-	/* nothing of the caller stays open in us: its streams must be able to
-	 * end, its directory to be unmounted */
-	nb_sys(__NR_dup3, plan->ctl, 0, O_CLOEXEC);
-	nb_sys(__NR_close_range, 1, ~0U, 0);
-	nb_sys(__NR_chdir, "/", 0, 0);
-	say(0, NB_STARTED, 0);
-	watch(0, pid);
+	settle(plan, pid);
+	return 0;
+}
+
+/* no program: we hold the namespaces, and reap */
+long nb_idle(struct nb_plan *plan)
+{
+	nb_sys(__NR_prctl, PR_SET_CHILD_SUBREAPER, 1, 0);
+	nb_sys(__NR_setsid, 0, 0, 0);
+	settle(plan, -1);
 	return 0;
 }
 

@@ -129,6 +129,8 @@ extern const struct nb_word nb_propagations[];
 uint64_t nb_checkcaps(lua_State *L, int idx);
 void nb_pushcaps(lua_State *L, uint64_t mask);
 
+extern const luaL_Reg nb_nsscanfuncs[]; /* of nsbox.sys.ns (nsscan.c) */
+
 /* --- trace (trace.c) --- */
 
 /* like luaL_setfuncs without upvalues; under NSBOX_TRACE each function is

@@ -532,5 +532,6 @@ int luaopen_nsbox_sys_ns(lua_State *L)
 	lua_pop(L, 1);
 	lua_newtable(L);
 	nb_setfuncs(L, "ns", ns_funcs);
+	nb_setfuncs(L, "ns", nb_nsscanfuncs);
 	return 1;
 }

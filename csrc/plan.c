@@ -120,7 +120,8 @@ static long do_init(struct nb_plan *plan, struct nb_step *s)
 	if (r == 0)
 		r = nb_sys5(__NR_execveat, plan->init_fd, "",
 			    vector(plan, plan->init_argv),
-			    vector(plan, plan->env), AT_EMPTY_PATH);
+			    plan->env ? vector(plan, plan->env) : NULL,
+			    AT_EMPTY_PATH);
 	if (r == -ENOENT) { /* valgrind looks for a file of its name */
 		nb_fdpath(link, plan->init_fd);
 		r = nb_sys(__NR_execve, link, vector(plan, plan->init_argv),
@@ -433,6 +434,7 @@ static long do_exec(struct nb_plan *plan)
 
 #ifdef NB_INIT
 long nb_supervise(struct nb_plan *plan, uint32_t step); /* init.c */
+long nb_idle(struct nb_plan *plan);
 #endif
 
 static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
@@ -509,6 +511,12 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_SUPERVISE:
 #ifdef NB_INIT
 		return nb_supervise(plan, i);
+#else
+		return -ENOSYS;
+#endif
+	case NB_STEP_IDLE:
+#ifdef NB_INIT
+		return nb_idle(plan);
 #else
 		return -ENOSYS;
 #endif

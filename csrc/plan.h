@@ -53,6 +53,7 @@
 	X(GATE, "gate")		/* report READY, wait for the word to go on */         \
 	X(STARTED, "started")	/* report that a Lua function takes over */    \
 	X(SUPERVISE, "fork")	/* nsbox-init stays as pid 1, its child goes on */  \
+	X(IDLE, "idle")		/* nsbox-init is all there is */               \
 	X(SETSID, "setsid")	/* */                                                \
 	X(SIGNALS, "signals")	/* dispositions to default, mask empty */          \
 	X(EXEC, "exec")		/* argv[0], searched along PATH */

@@ -90,7 +90,8 @@ that.  A failed spawn leaves nothing behind.
  `uid`, `gid`, `groups` ids inside; `caps` `{ bounding =, permitted =,
  effective =, inheritable =, ambient = }`; `no_new_privs`, `setsid`;
  `pdeathsig` signal when the calling thread ends;
- `init` nsbox-init stays as its parent, reaps and forwards signals; `gate`
+ `init` nsbox-init stays as its parent, reaps and forwards signals;
+ `idle` nsbox-init is all there is, no `argv`; `gate`
 @treturn process
 @return[2] nil
 @treturn[2] string message

@@ -35,13 +35,19 @@
 	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char *const plan_fields[] = {
-    "argv",	"env",	  "path",   "cwd",	    "trycwd",	    "stdin",
-    "stdout",	"stderr", "keep",   "new",	    "join",	    "maps",
-    "hostname", "mounts", "writes", "lo",	    "time_offsets", "uid",
-    "gid",	"groups", "caps",   "no_new_privs", "setsid",	    "pdeathsig",
-    "init",	"gate",	  NULL};
+    "argv",  "env",	     "path",	 "cwd",	      "trycwd",
+    "stdin", "stdout",	     "stderr",	 "keep",      "new",
+    "join",  "maps",	     "hostname", "mounts",    "writes",
+    "lo",    "time_offsets", "uid",	 "gid",	      "groups",
+    "caps",  "no_new_privs", "setsid",	 "pdeathsig", "init",
+    "gate",  "idle",	     NULL};
 static const char *const write_fields[] = {"1", "2", "optional", NULL};
 static const char *const time_fields[] = {"monotonic", "boottime", NULL};
+
+static bool has(uint64_t kinds, uint64_t kind)
+{
+	return kinds & kind;
+}
 
 static void add_stdio(struct nb_builder *b)
 {
@@ -93,12 +99,12 @@ static uint64_t putjoins(struct nb_builder *b, uint32_t *offset, uint64_t *n)
  * exec would take the capabilities of a child whose kernel id is not root in
  * its new user namespace, so they go along as ambient ones.
  */
-static void add_init(struct nb_builder *b, uint64_t new, uint32_t joins,
+static void add_init(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 		     uint64_t njoins)
 {
 	uint64_t argv[5] = {0}, n;
 	uint32_t fds = nb_putfds(b, "keep", &n);
-	bool ambient = (new &CLONE_NEWUSER) && njoins == 0;
+	bool ambient = has(kinds, CLONE_NEWUSER) && njoins == 0;
 	struct nb_step *s;
 	char from[12];
 
@@ -128,7 +134,7 @@ static void add_init(struct nb_builder *b, uint64_t new, uint32_t joins,
 }
 
 /* joined first: privilege over them may be gone after the new ones */
-static void add_namespaces(struct nb_builder *b, uint64_t new, uint32_t joins,
+static void add_namespaces(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 			   uint64_t njoins, bool own)
 {
 	struct nb_step *s;
@@ -140,8 +146,8 @@ static void add_namespaces(struct nb_builder *b, uint64_t new, uint32_t joins,
 		s->a = joins;
 		s->x = njoins;
 	}
-	if (new)
-		nb_stepx(b, NB_STEP_UNSHARE, new);
+	if (kinds)
+		nb_stepx(b, NB_STEP_UNSHARE, kinds);
 	if (!b->l->late_maps)
 		return;
 	/* the files in /proc are ours to write only while dumpable */
@@ -155,7 +161,7 @@ static void add_namespaces(struct nb_builder *b, uint64_t new, uint32_t joins,
 		nb_stepx(b, NB_STEP_DUMPABLE, 0);
 }
 
-static void add_time(struct nb_builder *b, uint64_t new)
+static void add_time(struct nb_builder *b, uint64_t kinds)
 {
 	lua_State *L = b->L;
 	char text[128] = "";
@@ -192,9 +198,9 @@ static void add_time(struct nb_builder *b, uint64_t new)
 		luaL_error(L, "time_offsets: expected a table");
 	}
 	lua_pop(L, 1);
-	if (*text && !(new &CLONE_NEWTIME))
+	if (*text && !has(kinds, CLONE_NEWTIME))
 		luaL_error(L, "time_offsets: needs a new time namespace");
-	if (!(new &CLONE_NEWTIME))
+	if (!has(kinds, CLONE_NEWTIME))
 		return;
 	/* clone3 could make it, too; but a child that shares no memory would
 	 * be inside at once, and its offsets frozen */
@@ -272,6 +278,33 @@ static void add_exec(struct nb_builder *b)
 	nb_plan(b)->path = offset;
 }
 
+/* the last steps: the gate, who stays behind, the program */
+static void add_program(struct nb_builder *b, bool idle)
+{
+	lua_State *L = b->L;
+	uint64_t kept;
+	uint32_t keep = nb_putfds(b, "keep", &kept);
+	struct nb_step *s = nb_step(b, NB_STEP_KEEP);
+
+	s->a = keep;
+	s->x = kept;
+	if (nb_fieldbool(L, b->table, "gate", false))
+		nb_step(b, NB_STEP_GATE);
+	if (idle) {
+		nb_step(b, NB_STEP_IDLE);
+		return;
+	}
+	if (b->l->supervise) {
+		nb_step(b, NB_STEP_SUPERVISE);
+		nb_stepx(b, NB_STEP_PDEATHSIG, SIGKILL);
+	}
+	if (nb_fieldbool(L, b->table, "setsid", false))
+		nb_step(b, NB_STEP_SETSID);
+	nb_step(b, NB_STEP_SIGNALS);
+	add_exec(b);
+	nb_step(b, NB_STEP_EXEC);
+}
+
 #ifdef NSBOX_DEBUG
 /* NSBOX_FAULT names a step by its word or its number in the plan */
 static void plant_faults(struct nb_builder *b)
@@ -333,32 +366,33 @@ static int deathsignal(struct nb_builder *b)
 void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 {
 	struct nb_builder builder = {.L = L, .table = t, .l = l}, *b = &builder;
-	uint64_t new, joined, njoins, kept;
-	uint32_t joins, keep;
+	uint64_t kinds, joined, njoins;
+	uint32_t joins;
 	int pdeathsig;
 	struct nb_step *s;
-	bool fork, own;
+	bool fork, own, idle;
 
 	luaL_checktype(L, t, LUA_TTABLE);
 	luaL_checkstack(L, 20, NULL);
 	nb_checkfields(L, t, plan_fields, "plan");
 	begin(b);
-	new = newkinds(b);
+	kinds = newkinds(b);
 	pdeathsig = deathsignal(b);
 	joined = putjoins(b, &joins, &njoins);
-	l->supervise = nb_fieldbool(L, t, "init", false);
+	idle = nb_fieldbool(L, t, "idle", false);
+	l->supervise = idle || nb_fieldbool(L, t, "init", false);
 	l->init = !l->function && needs_init(b, njoins);
 
 	/* one clone makes all namespaces, unless others are joined before or
 	 * libc's fork makes the child */
 	nb_takemaps(b);
-	if ((l->uid_map || l->gid_map) && !(new &CLONE_NEWUSER))
+	if ((l->uid_map || l->gid_map) && !has(kinds, CLONE_NEWUSER))
 		luaL_error(L, "maps: need a new user namespace");
-	fork = (joined | (l->function || njoins ? new : 0)) & CLONE_NEWPID;
+	fork = (joined | (l->function || njoins ? kinds : 0)) & CLONE_NEWPID;
 	/* a program enters its time namespace by exec, a function by this */
-	fork |= l->function && (new &CLONE_NEWTIME);
+	fork |= l->function && has(kinds, CLONE_NEWTIME);
 	if (!l->function && njoins == 0)
-		nb_plan(b)->cloneflags = new & ~(uint64_t)CLONE_NEWTIME;
+		nb_plan(b)->cloneflags = kinds & ~(uint64_t)CLONE_NEWTIME;
 	nb_step(b, NB_STEP_HOLD);
 	if (pdeathsig)
 		nb_stepx(b, NB_STEP_PDEATHSIG, (uint64_t)pdeathsig);
@@ -375,18 +409,18 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 		nb_step(b, NB_STEP_RELEASE);
 	if (l->init) {
 		add_stdio(b);
-		add_init(b, new, joins, njoins);
+		add_init(b, kinds, joins, njoins);
 	}
 	add_namespaces(
-	    b, nb_plan(b)->cloneflags ? 0 : new & ~(uint64_t)CLONE_NEWTIME,
+	    b, nb_plan(b)->cloneflags ? 0 : kinds & ~(uint64_t)CLONE_NEWTIME,
 	    joins, njoins, own);
-	add_time(b, new);
+	add_time(b, kinds);
 	if (fork)
 		nb_stepx(b, NB_STEP_FORK, (uint64_t)pdeathsig);
 	if (nb_fieldstring(L, t, "hostname", NULL))
 		nb_stepstring(b, NB_STEP_HOSTNAME,
 			      nb_fieldstring(L, t, "hostname", NULL));
-	if (new &CLONE_NEWNS) {
+	if (has(kinds, CLONE_NEWNS)) {
 		uint32_t none = nb_putstring(b, "none"),
 			 root = nb_putstring(b, "/");
 
@@ -404,25 +438,10 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	add_cwd(b);
 	if (!l->init)
 		add_stdio(b);
-	if (l->function) {
+	if (l->function)
 		nb_step(b, NB_STEP_STARTED);
-	} else {
-		keep = nb_putfds(b, "keep", &kept);
-		s = nb_step(b, NB_STEP_KEEP);
-		s->a = keep;
-		s->x = kept;
-		if (nb_fieldbool(L, t, "gate", false))
-			nb_step(b, NB_STEP_GATE);
-		if (l->supervise) {
-			nb_step(b, NB_STEP_SUPERVISE);
-			nb_stepx(b, NB_STEP_PDEATHSIG, SIGKILL);
-		}
-		if (nb_fieldbool(L, t, "setsid", false))
-			nb_step(b, NB_STEP_SETSID);
-		nb_step(b, NB_STEP_SIGNALS);
-		add_exec(b);
-		nb_step(b, NB_STEP_EXEC);
-	}
+	else
+		add_program(b, idle);
 	nb_plan(b)->size = b->a.len;
 #ifdef NSBOX_DEBUG
 	plant_faults(b);

@@ -13,6 +13,11 @@ local VERSION <const> = "0.1.0"
 -- name → module, and the field of that module that is meant
 local parts = {
   run = { "nsbox.run" },
+  scope = { "nsbox.scope" },
+  box = { "nsbox.scope", "box" },
+  ns = { "nsbox.ns" },
+  wait = { "nsbox.waits", "any" },
+  loop = { "nsbox.wait", "loop" },
   try = { "nsbox.error", "try" },
   Error = { "nsbox.error", "Error" },
   doctor = { "nsbox.doctor", "doctor" },

@@ -9,6 +9,11 @@ local function start(...)
   return process.start("spawn", { argv = { ... } }, stream.open({ limit = 1024 }, DEFAULTS))
 end
 
+local function start_for(timeout, ...)
+  return process.start("spawn", { argv = { ... } }, stream.open({ limit = 1024 }, DEFAULTS),
+    timeout)
+end
+
 describe("nsbox.process", function()
   it("starts a program, waits, and has the same result each time", function()
     local p <close> = start("sh", "-c", "echo $PPID; exit 3")
@@ -18,8 +23,8 @@ describe("nsbox.process", function()
     assert.equal(3, r.status)
     assert.equal(slurp "/proc/self/stat":match "^%d+" .. "\n", r.stdout)
     assert.equal(r, p:wait())
-    assert.equal(r, p:wait(0))
-    assert.matches("ended", tostring(p))
+    assert.equal(r, p:wait { timeout = 0 })
+    assert.matches("exited", tostring(p))
   end)
 
   it("has a pidfd that tells the end", function()
@@ -40,11 +45,11 @@ describe("nsbox.process", function()
   end)
 
   it("kills after a time-out, and not what ended before it", function()
-    local p <close> = start("sleep", "1000")
-    assert.equal("timeout", p:wait(0).reason)
-    local q <close> = start("sh", "-c", "exit 5")
+    local p <close> = start_for(0, "sleep", "1000")
+    assert.equal("timeout", p:wait().reason)
+    local q <close> = start_for(0, "sh", "-c", "exit 5")
     fd.poll { [q:fileno()] = "r" }
-    local r = q:wait(0)
+    local r = q:wait()
     assert.same({ "exit", 5 }, { r.reason, r.status })
   end)
 

@@ -52,20 +52,20 @@ describe("nsbox.run refuses, at the caller's line and before anything is done,",
   end)
 
   it("what is no stream", function()
-    misuse({ "true", stdin = "capture" }, "stdin: expected one of 'inherit', 'null'")
+    misuse({ "true", stdin = "capture" }, "stdin: expected one of 'inherit', 'null', 'pipe'")
     misuse({ "true", stdout = "captur" }, "(did you mean 'capture'?)")
     misuse({ "true", stdout = "stdout" }, "stdout: expected one of")
     misuse({ "true", stdout = "pipe" }, "stdout: 'pipe' needs a process to talk to")
-    misuse({ "true", stdin = {} }, "stdin: expected 'inherit', 'null', an open file, a descriptor "
-      .. "or a function, got a table")
+    misuse({ "true", stdin = {} }, "stdin: expected 'inherit', 'null', 'pipe', an open file, a "
+      .. "descriptor or a function, got a table")
     misuse({ "true", stdin = -1 }, "stdin: expected 'inherit'")
     local file = assert(io.open "/dev/null")
     file:close()
     misuse({ "true", stdin = file }, "got a closed one")
     local handle = assert(sys.fd.open "/dev/null")
     handle:close()
-    misuse({ "true", stdout = handle }, "stdout: expected 'inherit', 'null', 'capture', an open "
-      .. "file, a descriptor or a function, got a closed one")
+    misuse({ "true", stdout = handle }, "stdout: expected 'inherit', 'null', 'capture', 'pipe', an "
+      .. "open file, a descriptor or a function, got a closed one")
     misuse({ "true", stdin = 999 }, "stdin: descriptor 999 is not open")
     misuse({ "true", input = 5 }, "input: expected a string, got a number")
     misuse({ "true", input = "x", stdin = "null" }, "input: stdin says otherwise")

@@ -1,377 +1,262 @@
---- The options of a box, and the plan that they make.
+--- A box: a container, from its creation to its end.
 --
--- A plan is what `sys.process.spawn` takes. The order of its mounts is this:
--- the sources of binds are taken while they are what the caller sees, then
--- the host's files become read-only, then come /proc, what hides parts of it,
--- and last what the caller asked for, which may lie over any of these.
+--     created ── start ──> running ──> exited        an idle box runs from birth
+--
+-- Created, everything is there but the program: its namespaces and its pid 1,
+-- which waits at a gate. A box dies with its owner.
 --
 -- @module nsbox.box
 
-local process = require "nsbox.sys.process"
-local program = require "nsbox.program"
 local opts = require "nsbox.opts"
+local plan = require "nsbox.plan"
+local stream = require "nsbox.stream"
+local process = require "nsbox.process"
+local wait = require "nsbox.wait"
+
+local INHERIT <const> = { "inherit", "inherit", "inherit" }
+local NULL <const> = { "null", "null", "null" }
+local LOOK <const> = 0.02 -- seconds between two looks at what makes no event
+
+---@class nsbox.Box : nsbox.Process
+---@field name? string
+---@field state string "created", "running", "exited"
+---@field ns nsbox.Namespaces those that are its own
+---@field fresh boolean made by this run
+local Box = setmetatable({ __name = "nsbox.box" }, { __index = process.methods })
+
+local schema = opts.schema("box", plan.fields)
 
 local M = {}
 
--- all kinds but time, which only offsets make useful
-local KINDS <const> = { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup" }
-local EVERY <const> = { user = true, mnt = true, pid = true, net = true, uts = true, ipc = true,
-  cgroup = true, time = true }
+local computed = {}
 
-local function namespaces(value)
-  if type(value) ~= "table" or getmetatable(value) then
-    return nil, require("nsbox.mistake").expected("a table", value)
-  end
-  for key, v in next, value do
-    local kind = math.type(key) and v or key
-    if not EVERY[kind] then
-      return nil, require("nsbox.mistake").not_one_of(tostring(kind), EVERY)
-    elseif not math.type(key) and type(v) ~= "boolean" then
-      local ok, message = require("nsbox.place").check(v, kind)
-      if not ok then
-        return nil, ("%s: %s"):format(key, message)
-      end
-    end
-  end
-  return value
+function computed.state(self)
+  return self._result and "exited" or self._created and "created" or "running"
 end
 
-local function maps(value)
-  return require("nsbox.idmap").parse(value)
+function computed.ns(self)
+  if not self._ns then
+    if self._result then
+      error(("box %s has ended: its namespaces are gone"):format(self.name or self.pid), 3)
+    end
+    self._ns = require("nsbox.ns").of(self.pid, table.unpack(self._kinds))
+  end
+  return self._ns
 end
 
--- one or a list of capabilities -> a list
-local function cap_list(value)
-  if type(value) == "string" then
-    value = { value }
-  elseif type(value) ~= "table" then
-    return nil, require("nsbox.mistake").expected("a list of capabilities or \"all\"", value)
+function Box.__index(self, key)
+  local f = computed[key]
+  if f then
+    return f(self)
   end
-  local known, list = {}, {}
-  for _, name in ipairs(require("nsbox.sys.cap").names()) do
-    known[name] = true
-  end
-  for i, word in ipairs(value) do
-    local name = type(word) == "string" and word:lower():gsub("^cap_", "")
-    if not known[name] then
-      local near = require("nsbox.mistake").suggest(tostring(word), known)
-      return nil, ("'%s' is no capability%s"):format(tostring(word),
-        near and (" (did you mean '%s'?)"):format(near) or ", see capabilities(7)")
-    end
-    list[i] = name
-  end
-  return list
+  return Box[key]
 end
 
-local function caps(value)
-  if value == "all" then
-    return value
+--- Creates a box; the verb `box` of a scope.
+-- @tparam table|string o options BOX and PROGRAM; no program: an idle box
+-- @tparam integer level whose line to blame
+-- @treturn nsbox.Box
+function M.create(o, level)
+  o = schema:check(o, level + 1)
+  local idle = #o == 0
+  local p, opened, kinds = plan.build(o, "box", level + 1)
+  if idle then
+    p.argv, p.idle = nil, true
+  else
+    p.gate = true
   end
-  local list, message = cap_list(value)
-  for key, v in next, type(value) == "table" and list and value or {} do
-    if key == "ambient" then
-      list.ambient, message = cap_list(v)
-    elseif type(key) ~= "number" then
-      message = require("nsbox.mistake").unknown(key, { ambient = true })
-    end
-    if message then
-      return nil, message
-    end
-  end
-  return list, message
+  local self = process.start("box", p, stream.open(o, idle and NULL or INHERIT), nil, opened, Box)
+  self.name, self.fresh, self.links = o.name, true, {}
+  self._plan, self._kinds, self._options, self._created = p, kinds, o, not idle
+  return self
 end
 
-local offsets = opts.schema("time_offsets", {
-  monotonic = { "number", min = -1e10, max = 1e10 },
-  boottime = { "number", min = -1e10, max = 1e10 },
+--- Opens the gate: the program starts. Again: nothing.
+-- @treturn nsbox.Box itself
+-- @raise an Error when the program cannot be started
+function Box:start()
+  if not self._created then
+    if self._closed then
+      error("start: the box is closed", 2)
+    end
+    return self
+  end
+  self._created = false
+  local ok, message, errno, step, subject = self._handle:start()
+  if not ok then
+    wait.leave(self)
+    self._streams:close(true)
+    self._closed = true
+    self._result = require("nsbox.result").new(nil, nil, 0)
+    require("nsbox.error").spawn_failed("box", self._plan, message, errno, step, subject)
+  end
+  self._started = wait.now()
+  self._timeout = self._options.timeout
+  self._deadline = self._timeout and self._started + self._timeout
+  return self
+end
+
+--- Waits for the end.
+-- @tparam[opt] table o `timeout`
+-- @treturn nsbox.Result
+-- @treturn[2] nil
+-- @treturn[2] string "timeout"
+function Box:wait(o)
+  if self._created then
+    error("wait: the box was not started", 2)
+  end
+  local result, why = process.methods.wait(self, o)
+  if result and self._options.check and not result.ok then
+    require("nsbox.result").fail("box", self._options[1], result)
+  end
+  return result, why
+end
+
+local stop_schema = opts.schema("stop", {
+  { "signal", doc = "asks it to end" },
+  grace = { "duration", default = 10, doc = "then KILL" },
 })
 
-local function bind(value)
-  return require("nsbox.binds").check(value)
-end
-
-local function tmpfs(value)
-  return require("nsbox.binds").check_tmpfs(value)
-end
-
-local fields = {
-  name = { "string", max = 64, min = 1, doc = "identity, and default of hostname" },
-  hostname = { "string", max = 64, min = 1, doc = "UTS name" },
-  namespaces = { namespaces, doc = "array: exactly these are new; named: true, false, or which" },
-  maps = { maps, doc = "\"self\", \"subuid\", ranges, or { uid = ranges, gid = ranges }" },
-  init = { "boolean", default = false, doc = "nsbox-init is pid 1, reaps and forwards signals" },
-  bare = { "boolean", default = false, doc = "only namespaces and maps: what unshare gives" },
-  bind = { bind, doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro = }, one or a list" },
-  tmpfs = { tmpfs, doc = "\"DIR\" or { DIR, size =, mode = }, one or a list" },
-  caps = { caps, doc = "capabilities kept, \"all\", or {}; ambient = list" },
-  no_new_privs = { "boolean", doc = "no setuid program gains anything (true; bare: false)" },
-  time_offsets = { offsets, doc = "{ monotonic =, boottime = } in seconds" },
-}
-for key, field in next, program.fields do
-  fields[key] = field
-end
-
---- The fields of an option schema: PROGRAM and BOX.
-M.fields = fields
-
--- kind → true (new), a place (join) or nil (the caller's)
-local function choose(o)
-  local chosen, given = {}, o.namespaces or {}
-  for _, kind in ipairs(given[1] and given or KINDS) do
-    chosen[kind] = true
-  end
-  for kind, what in pairs(given) do
-    if type(kind) == "string" then
-      chosen[kind] = what or nil
+--- Asks the program to end, and kills it when it does not.
+-- @tparam[opt] table o `{ "TERM", grace = 10 }`
+-- @treturn nsbox.Result; `forced` says that only KILL worked
+function Box:stop(o)
+  o = stop_schema:check(o or {}, 2)
+  if not self._result and not self._created then
+    self:kill(o[1] or "TERM")
+    if not process.methods.wait(self, { timeout = o.grace }) then
+      self._forced = ("%s did not end it in %g s"):format(o[1] or "TERM", o.grace)
     end
   end
-  if o.time_offsets and given.time == nil then
-    chosen.time = true
+  if not self._result then
+    self:kill "KILL"
+    process.methods.wait(self)
+    self._result.forced = self._forced
   end
-  return chosen
+  return self._result
 end
 
-local function add_namespaces(plan, chosen, op)
-  local new, join
-  local opened = {}
-  for kind, what in pairs(chosen) do
-    if what == true then
-      new = new or {}
-      new[#new + 1] = kind
-    else
-      join = join or {}
-      local handle = require("nsbox.place").open(what, kind, op)
-      join[#join + 1] = handle
-      opened[#opened + 1] = handle ~= what and handle or nil
-    end
+-- how to enter: never with more than the box has
+local function place_of(self, level)
+  if self._result or self._closed then
+    error(("box %s has ended"):format(self.name or self.pid), level + 1)
   end
-  plan.new, plan.join = new, join
-  return opened
-end
-
--- what an outside id is called inside, nil: it has no name there
-local function inside(ranges, id)
-  for _, range in ipairs(ranges) do
-    if id >= range[2] and id < range[2] + range[3] then
-      return range[1] + id - range[2]
-    end
+  local join = {}
+  for i, kind in ipairs(self.ns.kinds) do
+    join[i] = self.ns._handles[kind]
   end
-end
-
--- the ids of pid 1: what the user option says, else root where there is one
-local function add_ids(plan, user)
-  local maps_, uid, gid, groups = plan.maps, nil, nil, nil
-  if user then
-    uid, gid, groups = user.uid, user.gid, user.groups
-  elseif maps_ then
-    local euid, egid = process.geteuid()
-    if inside(maps_.uid, euid) ~= 0 then
-      uid = 0
-    end
-    if inside(maps_.gid, egid) ~= 0 then
-      gid = 0
-    end
-    groups = {}
-  elseif plan.join then
-    for _, handle in ipairs(plan.join) do
-      if handle:kind() == "user" then
-        uid, gid = 0, 0
+  local p, root = self._plan, ("/proc/%d/root"):format(self.pid)
+  local mapped = p.maps and true
+  return {
+    join = join, name = tostring(self), setsid = p.setsid,
+    uid = p.uid or mapped and 0, gid = p.gid or mapped and 0, groups = p.groups,
+    caps = p.caps, no_new_privs = p.no_new_privs, home = mapped and "/root" or "/",
+    read = function(path)
+      local file = io.open(root .. path, "rb")
+      local text = file and file:read "a"
+      if file then
+        file:close()
       end
+      return text
+    end,
+  }
+end
+
+--- Runs a program in the box to its end, with the box's privilege.
+-- @tparam table|string o the program and its arguments, PROGRAM options
+-- @treturn nsbox.Result
+function Box:exec(o)
+  local result = require("nsbox.enter").exec(place_of(self, 2), o, 2)
+  return result
+end
+
+--- Starts a program in the box.
+-- @tparam table|string o the program and its arguments, PROGRAM options
+-- @treturn nsbox.Process
+function Box:spawn(o)
+  local p = require("nsbox.enter").spawn(place_of(self, 2), o, 2)
+  return p
+end
+
+--- Calls a Lua function in the box, in a forked child.
+-- @tparam function|table f or `{ f, …, PROGRAM }`
+-- @param ... its arguments
+-- @return f's values
+function Box:call(f, ...)
+  return require("nsbox.enter").call(place_of(self, 2), 2, f, ...)
+end
+
+local function listens(self, port)
+  local want = (":%04X 0"):format(port)
+  for _, file in ipairs { "tcp", "tcp6" } do
+    local f = io.open(("/proc/%d/net/%s"):format(self.pid, file))
+    local text = f and f:read "a" or ""
+    if f then
+      f:close()
     end
-  end
-  plan.uid, plan.gid = uid, gid
-  -- where setgroups is denied, the caller's groups cannot be dropped
-  if groups and not (maps_ and maps_.setgroups == "deny") then
-    plan.groups = groups
-  end
-end
-
-local function add_caps(plan, o, privileged)
-  local keep = o.caps
-  if keep == nil and not o.bare then
-    keep = require("nsbox.defaults").caps
-  end
-  if keep == nil or keep == "all" or not (privileged or o.caps) then
-    return
-  end
-  local ambient = keep.ambient or {}
-  local permitted = { table.unpack(keep) }
-  table.move(ambient, 1, #ambient, #permitted + 1, permitted)
-  plan.caps = { bounding = privileged and permitted or nil, permitted = permitted,
-    effective = permitted, inheritable = ambient, ambient = ambient }
-end
-
--- what is mounted belongs to whoever mounts, and the kernel's root is nobody inside
-local function inside_has_root(maps_)
-  local function has(ranges)
-    for _, range in ipairs(ranges) do
-      if range[1] == 0 then
+    -- state 0A is LISTEN
+    for line in text:gmatch "[^\n]+" do
+      if line:find(want, 1, true) and line:match "^%s*%d+: %S+ %S+ 0A " then
         return true
       end
     end
   end
-  return has(maps_.uid) and has(maps_.gid)
 end
 
-local PROC <const> = { type = "proc", source = "proc", target = "/proc",
-  flags = { "nosuid", "nodev", "noexec" } }
+local ready_schema = opts.schema("ready", {
+  port = { "integer", min = 1, max = 65535, doc = "something listens on this tcp port" },
+  file = { "path", doc = "this path exists in the box" },
+  call = { "function", doc = "returns true in the box" },
+  timeout = { "duration", default = 10, doc = "then an Error, ETIMEDOUT" },
+})
 
--- made once: they are the same for every box
-local defences
-local function add_defences(mounts)
-  if not defences then
-    local d = require "nsbox.defaults"
-    defences = {}
-    for _, path in ipairs(d.masked_files) do
-      defences[#defences + 1] = { source = "/dev/null", target = path, flags = { "bind" },
-        optional = true }
+--- Waits until the box is of use.
+-- @tparam table o `port`, `file` or `call`, `timeout`
+-- @treturn nsbox.Box itself
+-- @raise an Error, code "ETIMEDOUT"; or when the box ended before
+function Box:ready(o)
+  o = ready_schema:check(o, 2)
+  if not (o.port or o.file or o.call) then
+    error("ready: when? port, file or call", 2)
+  end
+  local deadline = wait.now() + o.timeout
+  while true do
+    if self._result then
+      require("nsbox.error").raise { op = "ready", subject = tostring(self), code = "ESRCH",
+        detail = "it ended before: " .. tostring(self._result), result = self._result }
     end
-    for _, path in ipairs(d.masked_directories) do
-      defences[#defences + 1] = { type = "tmpfs", source = "tmpfs", target = path,
-        flags = { "ro", "nosuid", "nodev", "noexec" }, data = "size=0,nr_inodes=2",
-        optional = true }
+    local there = o.port and listens(self, o.port)
+      or o.file and require("nsbox.machine").exists(("/proc/%d/root%s"):format(self.pid, o.file))
+      or o.call and self:call(o.call)
+    if there then
+      return self
+    elseif wait.now() >= deadline then
+      require("nsbox.error").raise { op = "ready", subject = tostring(self), code = "ETIMEDOUT",
+        detail = ("not within %g s"):format(o.timeout) }
     end
-    for _, path in ipairs(d.readonly_paths) do
-      defences[#defences + 1] = { source = path, target = path, flags = { "bind", "rec" },
-        optional = true }
-      defences[#defences + 1] = { attr = path, set = { "ro", "nosuid", "nodev", "noexec" },
-        recursive = true, optional = true }
-    end
-  end
-  table.move(defences, 1, #defences, #mounts + 1, mounts)
-end
-
-local function add_mounts(plan, o, chosen)
-  local mounts = {}
-  local own_proc = chosen.pid and chosen.mnt == true
-  for _, b in ipairs(o.bind or {}) do
-    mounts[#mounts + 1] = { grab = b.from, recursive = true }
-  end
-  if not o.bare then
-    mounts[#mounts + 1] = { attr = "/", set = { "ro" }, recursive = true }
-    if not own_proc then
-      mounts[#mounts + 1] = { attr = "/proc", clear = { "ro" }, optional = true }
-    end
-  end
-  if own_proc then
-    mounts[#mounts + 1] = PROC
-  end
-  if not o.bare then
-    add_defences(mounts)
-  end
-  local root = o.tmpfs and plan.maps and inside_has_root(plan.maps) and ",uid=0,gid=0" or ""
-  for _, t in ipairs(o.tmpfs or {}) do
-    t.data = t.data .. root
-    mounts[#mounts + 1] = t
-  end
-  for i, b in ipairs(o.bind or {}) do
-    mounts[#mounts + 1] = { place = i, target = b.to, set = b.ro and { "ro" } or nil,
-      clear = not b.ro and not o.bare and { "ro" } or nil }
-  end
-  plan.mounts = mounts
-end
-
--- ping sends with an ordinary socket where the group may; all mapped ones may
-local function add_network(plan, o, chosen)
-  if o.bare or chosen.net ~= true then
-    return
-  end
-  plan.lo = true
-  local ranges = plan.maps and plan.maps.gid
-  local first, last = 0, 2147483647
-  if ranges then
-    first = ranges[1][1]
-    last = math.min(first + ranges[1][3] - 1, last)
-  end
-  plan.writes = { { "/proc/sys/net/ipv4/ping_group_range", ("%d %d"):format(first, last),
-    optional = true } }
-end
-
-local function conflict(o, chosen)
-  local mnt = chosen.mnt == true
-  if o.maps and chosen.user ~= true then
-    return "maps: need a new user namespace"
-  elseif o.time_offsets and chosen.time ~= true then
-    return "time_offsets: need a new time namespace"
-  elseif (o.hostname or o.name) and chosen.uts ~= true then
-    return "hostname: needs a new uts namespace"
-  elseif (o.bind or o.tmpfs) and not mnt then
-    return (o.bind and "bind" or "tmpfs") .. ": needs a new mnt namespace"
+    wait.until_(function()
+      return self._result
+    end, math.min(deadline, wait.now() + LOOK))
   end
 end
 
-local function below(path, dir)
-  return path == dir or path:sub(1, #dir + 1) == dir .. "/"
-end
-
--- reads a file as the box will see it, through its binds
-local function box_reader(o)
-  return function(path)
-    local hidden = false
-    for _, t in ipairs(o.tmpfs or {}) do
-      hidden = hidden or below(path, t.target)
-    end
-    for i = #(o.bind or {}), 1, -1 do
-      local b = o.bind[i]
-      if below(path, b.to) then
-        path, hidden = b.from .. path:sub(#b.to + 1), false
-        break
-      end
-    end
-    if hidden then
-      return nil
-    end
-    local file = io.open(path, "rb")
-    local text = file and file:read "a"
-    if file then
-      file:close()
-    end
-    return text
+--- Kills the box and undoes it; twice is harmless.
+function Box:close()
+  process.methods.close(self)
+  if self._ns then
+    self._ns:close()
+    self._ns = nil
+  end
+  if self._owner then
+    self._owner:_forget(self)
   end
 end
 
---- Turns checked options into a plan.
--- @tparam table o options, checked by a schema of `fields`
--- @tparam string op the verb, for errors
--- @tparam integer level whose line to blame for options that exclude each other
--- @treturn table for `sys.process.spawn`
--- @treturn table handles to close when it was used
-function M.plan(o, op, level)
-  local chosen = choose(o)
-  local wrong = program.conflict(o) or conflict(o, chosen)
-  if wrong then
-    error(op .. ": " .. wrong, level + 1)
-  end
-  local plan = { argv = o, pdeathsig = "KILL" }
-  local opened = add_namespaces(plan, chosen, op)
-  if chosen.user == true then
-    plan.maps = require("nsbox.idmap").resolve(o.maps, op)
-  end
-  local user = o.user and require("nsbox.user").resolve(o.user, box_reader(o), op)
-  add_ids(plan, user)
-  if chosen.uts == true then
-    plan.hostname = o.hostname or o.name
-  end
-  plan.time_offsets = o.time_offsets
-  add_network(plan, o, chosen)
-  if chosen.mnt == true then
-    add_mounts(plan, o, chosen)
-  end
-  local privileged = chosen.user or process.geteuid() == 0
-  add_caps(plan, o, privileged)
-  plan.no_new_privs = o.no_new_privs
-  if plan.no_new_privs == nil then
-    plan.no_new_privs = not o.bare
-  end
-  plan.setsid = not o.bare
-  plan.init = o.init
-  plan.cwd = o.cwd
-  if not o.cwd and (o.bind or o.tmpfs or chosen.mnt and chosen.mnt ~= true) then
-    plan.trycwd = process.getcwd() or nil
-  end
-  plan.env, plan.path = program.environment(o.env, user and user.home
-    or (plan.maps or plan.join or process.geteuid() == 0) and "/root" or "/")
-  return plan, opened
+Box.__close = Box.close
+
+function Box:__tostring()
+  return ("box %s(pid %d, %s) %s"):format(self.name and self.name .. " " or "", self.pid,
+    self.state, table.concat(self._kinds, " "))
 end
 
 return M

@@ -55,13 +55,15 @@ local function unescape(path)
 end
 
 --- The mounts of this process in their order, see proc(5) on mountinfo.
--- @treturn table list of `{ point, options, fstype }`
+-- @treturn table list of `{ root, point, options, fstype }`
 function M.mounts()
   local mounts = {}
   for line in (M.read("/proc/self/mountinfo") or ""):gmatch("[^\n]+") do
-    local point, options, fstype = line:match("^%S+ %S+ %S+ %S+ (%S+) (%S+).- %- (%S+)")
+    local root, point, options, fstype =
+      line:match("^%S+ %S+ %S+ (%S+) (%S+) (%S+).- %- (%S+)")
     if point then
-      mounts[#mounts + 1] = { point = unescape(point), options = options, fstype = fstype }
+      mounts[#mounts + 1] = { root = unescape(root), point = unescape(point), options = options,
+        fstype = fstype }
     end
   end
   return mounts

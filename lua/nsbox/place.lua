@@ -1,8 +1,8 @@
 --- Which namespace is meant: every form that a `netns` may have.
 --
--- An ns handle, a process handle, an integer (a pid), a string with a slash (a
--- path), and for network namespaces a name under /run/netns, as `ip netns`
--- knows it.
+-- A box, an ns object or a record of its list, an ns handle, a process handle,
+-- an integer (a pid), a string with a slash (a path), and for network
+-- namespaces a name under /run/netns, as `ip netns` knows it.
 --
 -- @module nsbox.place
 
@@ -13,7 +13,25 @@ local ENOENT <const>, EACCES <const>, ESRCH <const>, EINVAL <const> = 2, 13, 3, 
 
 local M = {}
 
+-- an object's own handle stays its own: this is another one
+local function open_object(place, kind)
+  if place.ns and place.state then
+    place = place.ns
+  end
+  if place.pids and place.fds then
+    return require("nsbox.nslist").open(place)
+  end
+  local handle = place._handles and place._handles[kind]
+  if not handle then
+    return nil, ("%s: it has no %s namespace of its own"):format(tostring(place), kind), ENOENT
+  end
+  return ns.open(("/proc/self/fd/%d"):format(handle:fileno()))
+end
+
 local function open(place, kind)
+  if type(place) == "table" then
+    return open_object(place, kind)
+  end
   if type(place) == "string" and not place:find("/", 1, true) then
     return ns.open(NETNS_DIR .. place)
   elseif type(place) == "userdata" and place.id then
@@ -43,6 +61,8 @@ function M.check(x, kind)
       return true
     end
     return nil, ("'%s' is no path; only network namespaces have names"):format(x)
+  elseif type(x) == "table" and (x._handles or x.state or x.pids) then
+    return true
   elseif type(x) == "userdata" and not io.type(x) and (x.id or x.pid) then
     if pcall(x.fileno, x) then
       return true

@@ -7,19 +7,25 @@ local wait = require "nsbox.wait"
 
 ---@class nsbox.Process
 ---@field pid integer in the caller's pid namespace
+---@field stdin? nsbox.Pipe where the option was "pipe"
+---@field stdout? nsbox.Pipe
+---@field stderr? nsbox.Pipe
 
 local Process = { __name = "nsbox.process" }
 Process.__index = Process
 
-local M = {}
+local M = { methods = Process }
 
 --- Starts the program of a plan.
 -- @tparam string op the verb, for errors: `"run"`
 -- @tparam table plan for `sys.process.spawn`, without the streams
 -- @tparam nsbox.Streams streams
+-- @tparam ?number timeout seconds of life; then it is killed, and the result
+--   says so
 -- @tparam[opt] table opened handles that only the launch needs
+-- @tparam[opt] table class the metatable, default that of a process
 -- @treturn nsbox.Process
-function M.start(op, plan, streams, opened)
+function M.start(op, plan, streams, timeout, opened, class)
   for name, descriptor in pairs(streams.plan) do
     plan[name] = descriptor
   end
@@ -29,16 +35,35 @@ function M.start(op, plan, streams, opened)
     used:close()
   end
   if not handle then
-    streams:close()
+    streams:close(true)
     require("nsbox.error").spawn_failed(op, plan, message, errno, step, subject)
   end
+  return M.adopt(handle, streams, timeout, started, class)
+end
+
+--- Makes a process of a handle.
+-- @param handle from `sys.process.spawn` or `clone`
+-- @tparam nsbox.Streams streams
+-- @tparam ?number timeout seconds of life
+-- @tparam[opt] number started on the clock of `wait.now`; default now
+-- @tparam[opt] table class the metatable, default that of a process
+-- @treturn nsbox.Process
+function M.adopt(handle, streams, timeout, started, class)
+  started = started or wait.now()
   streams:handed_over()
-  return setmetatable({
+  local self = setmetatable({
     pid = handle:pid(),
+    stdin = streams.stdin,
+    stdout = streams.stdout,
+    stderr = streams.stderr,
     _handle = handle,
     _streams = streams,
     _started = started,
-  }, Process)
+    _timeout = timeout,
+    _deadline = timeout and started + timeout,
+  }, class or Process)
+  wait.join(self)
+  return self
 end
 
 --- The pidfd, see pidfd_open(2).
@@ -48,46 +73,77 @@ function Process:fileno()
 end
 
 -- nil while it runs
-local function look(self, timeout)
+local function look(self)
   local how, value, errno = self._handle:status()
   if not how and not errno then
     return nil
   end
+  wait.leave(self)
   self._streams:finish()
   local seconds = wait.now() - self._started
   -- it may have ended by itself just before
-  timeout = value == "KILL" and timeout or nil
+  local timeout = value == "KILL" and self._killed or nil
   self._result = require("nsbox.result").new(how, value, seconds, timeout)
   self._streams:collect(self._result)
   self._streams:close()
   return self._result
 end
 
---- Waits for the end, moving the bytes of the streams meanwhile.
--- @tparam[opt] number timeout seconds of life; then it is killed, and the
---   result says so
--- @treturn nsbox.Result the same each time
-function Process:wait(timeout)
-  local deadline = timeout and self._started + timeout
-  local killed
-  while not self._result do
-    local fds = { [self:fileno()] = "r" }
-    self._streams:want(fds)
-    local left = deadline and not killed and math.max(0, deadline - wait.now()) or nil
-    local ready = wait.poll(fds, left)
-    self._streams:move(ready)
-    if ready[self:fileno()] then
-      look(self, killed)
-    elseif deadline and not killed and wait.now() >= deadline then
-      killed = timeout
-      self._handle:kill "KILL"
-    end
+-- for nsbox.wait: what to wait for, and until when
+function Process:_want(fds)
+  fds[self:fileno()] = "r"
+  self._streams:want(fds)
+  return not self._killed and self._deadline or nil
+end
+
+-- for nsbox.wait: what can be done now
+function Process:_move(ready)
+  if self._result then
+    return
   end
-  return self._result
+  self._streams:move(ready)
+  if ready[self:fileno()] then
+    look(self)
+  elseif self._deadline and not self._killed and wait.now() >= self._deadline then
+    self._killed = self._timeout
+    self._handle:kill "KILL"
+  end
+end
+
+--- Waits for the end, moving the bytes of the streams meanwhile.
+-- @tparam[opt] table o `timeout` in seconds, or "500ms"; the program goes on
+-- @treturn nsbox.Result the same each time
+-- @treturn[2] nil
+-- @treturn[2] string "timeout"
+function Process:wait(o)
+  local timeout = o and require("nsbox.waits").timeout("wait", o, 2)
+  return wait.until_(function()
+    return self._result
+  end, timeout and wait.now() + timeout)
+end
+
+--- Sends a signal.
+-- @tparam[opt="TERM"] string signal
+-- @treturn boolean false when it has ended
+-- @see signal(7)
+function Process:kill(signal)
+  if self._result then
+    return false
+  end
+  local ok, message, errno = self._handle:kill(signal or "TERM")
+  if not ok and errno ~= 3 then -- ESRCH: it has ended
+    require("nsbox.error").raise { op = "kill", subject = "pid " .. self.pid, detail = message,
+      errno = errno }
+  end
+  return ok or false
 end
 
 --- Kills it, if it still runs, and lets go of everything; twice is harmless.
 function Process:close()
+  if self._closed then
+    return
+  end
+  self._closed = true
   if not self._result then
     self._handle:kill "KILL"
     self._streams:close()
@@ -96,13 +152,14 @@ function Process:close()
       look(self)
     end
   end
+  self._streams:close(true)
   self._handle:close()
 end
 
 Process.__close = Process.close
 
 function Process:__tostring()
-  return ("process (pid %d, %s)"):format(self.pid, self._result and "ended" or "running")
+  return ("process (pid %d, %s)"):format(self.pid, self._result and "exited" or "running")
 end
 
 return M

@@ -6,6 +6,8 @@ local process = require "nsbox.sys.process"
 
 local PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+local STREAMS <const> = { "stdin", "stdout", "stderr" }
+
 local M = {}
 
 local function descriptor(value)
@@ -34,8 +36,6 @@ local function stream(words)
   return function(value)
     if known[value] then
       return value
-    elseif value == "pipe" then
-      return nil, "'pipe' needs a process to talk to: use input, a function, or a box"
     elseif type(value) == "string" then
       return nil, require("nsbox.mistake").not_one_of(value, known)
     end
@@ -85,9 +85,9 @@ end
 --- The fields of an option schema, to be merged into a verb's own.
 M.fields = {
   { "arg", doc = "the program, searched along PATH, and its arguments" },
-  stdin = { stream "inherit null", doc = "where input comes from" },
-  stdout = { stream "inherit null capture", doc = "where output goes" },
-  stderr = { stream "inherit null capture stdout", doc = "where errors go" },
+  stdin = { stream "inherit null pipe", doc = "where input comes from" },
+  stdout = { stream "inherit null capture pipe", doc = "where output goes" },
+  stderr = { stream "inherit null capture pipe stdout", doc = "where errors go" },
   input = { bytes, doc = "text for stdin" },
   limit = { "size", default = 16 << 20, doc = "bytes kept of each captured stream" },
   env = { environment, doc = "names to copy (\"*\": all), and name = value" },
@@ -134,8 +134,14 @@ end
 
 --- A mistake between options that each are right.
 -- @tparam table o checked options
+-- @tparam ?boolean alone the verb returns only when the program has ended
 -- @treturn ?string what is wrong
-function M.conflict(o)
+function M.conflict(o, alone)
+  for _, name in ipairs(alone and STREAMS or {}) do
+    if o[name] == "pipe" then
+      return name .. ": 'pipe' needs a process to talk to: use input, a function, spawn or a box"
+    end
+  end
   if #o == 0 then
     return "which program? the array part is empty"
   elseif o.input and o.stdin then

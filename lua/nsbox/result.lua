@@ -48,6 +48,15 @@ Result.__close = function() end
 
 local M = {}
 
+--- Raises the Error that the option `check` asks for.
+-- @tparam string op the verb
+-- @tparam ?string subject the program
+-- @tparam nsbox.Result r
+function M.fail(op, subject, r)
+  require("nsbox.error").raise { op = op, subject = subject, code = "EXIT",
+    detail = M.summary(r), result = r }
+end
+
 --- A result in one line, for an Error: how it ended, and the end of what it
 -- complained about.
 -- @tparam nsbox.Result r

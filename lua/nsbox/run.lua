@@ -3,11 +3,12 @@
 -- @module nsbox.run
 
 local opts = require "nsbox.opts"
-local box = require "nsbox.box"
+local plan = require "nsbox.plan"
 local stream = require "nsbox.stream"
 local process = require "nsbox.process"
+local program = require "nsbox.program"
 
-local schema = opts.schema("run", box.fields)
+local schema = opts.schema("run", plan.fields)
 local DEFAULTS <const> = { "inherit", "inherit", "inherit" }
 
 --- Runs a program in new namespaces, and waits for its end.
@@ -26,12 +27,15 @@ local DEFAULTS <const> = { "inherit", "inherit", "inherit" }
 -- @see clone(2), execve(2), user_namespaces(7)
 local function run(o)
   o = schema:check(o, 2)
-  local plan, opened = box.plan(o, "run", 2)
-  local p <close> = process.start("run", plan, stream.open(o, DEFAULTS), opened)
-  local result = p:wait(o.timeout)
+  local wrong = program.conflict(o, true)
+  if wrong then
+    error("run: " .. wrong, 2)
+  end
+  local p, opened = plan.build(o, "run", 2)
+  local running <close> = process.start("run", p, stream.open(o, DEFAULTS), o.timeout, opened)
+  local result = running:wait()
   if o.check and not result.ok then
-    require("nsbox.error").raise { op = "run", subject = o[1], code = "EXIT",
-      detail = require("nsbox.result").summary(result), result = result }
+    require("nsbox.result").fail("run", o[1], result)
   end
   return result.status, result
 end

@@ -66,6 +66,18 @@ local function source(self, data)
   self.source = { handle = w, data = f and "" or data, at = 1, f = f }
 end
 
+-- an end for the script to read or write itself
+local function talk(self, name)
+  local r, w = pipe(self)
+  local mine, theirs = r, w
+  if name == "stdin" then
+    mine, theirs = w, r
+  end
+  hand_over(self, name, theirs)
+  mine:nonblock(true)
+  self[name] = require("nsbox.pipe").new(mine)
+end
+
 local function open_one(self, name, how, limit)
   if how == "inherit" then
     return
@@ -73,6 +85,8 @@ local function open_one(self, name, how, limit)
     null(self, name)
   elseif how == "capture" then
     sink(self, name, limit)
+  elseif how == "pipe" then
+    talk(self, name)
   elseif how == "stdout" then
     self.plan.stderr = self.plan.stdout or 1
   elseif type(how) == "function" then
@@ -104,10 +118,22 @@ function M.open(o, defaults)
   local self = setmetatable({ plan = {}, sinks = {}, theirs = {}, ours = {} }, Streams)
   local ok, err = pcall(open_all, self, o, defaults)
   if not ok then
-    self:close()
+    self:close(true)
     error(err, 0)
   end
   return self
+end
+
+--- Whether a handle is an end that the script reads or writes itself.
+-- @param handle
+-- @treturn boolean
+function Streams:talks_by(handle)
+  for _, name in ipairs { "stdin", "stdout", "stderr" } do
+    if self[name] and self[name]._handle == handle then
+      return true
+    end
+  end
+  return false
 end
 
 --- Lets go of the child's ends, after it was started.
@@ -230,10 +256,14 @@ function Streams:collect(result)
   end
 end
 
---- Closes everything; twice is harmless.
-function Streams:close()
+--- Closes what nsbox moves; twice is harmless.
+-- @tparam[opt] boolean all the script's own ends ("pipe"), too
+function Streams:close(all)
   for _, handle in ipairs(self.ours) do
-    handle:close()
+    local talked = (self.stdin or self.stdout or self.stderr) and self:talks_by(handle)
+    if all or not talked then
+      handle:close()
+    end
   end
   for _, s in ipairs(self.sinks) do
     s.handle = nil

@@ -1,8 +1,10 @@
 --- Waiting: the one place where nsbox sleeps.
 --
 -- C never waits (but for the handshake of a launch); every wait is a loop in
--- Lua over `poll`, so that a signal's handler gets its turn: `lua5.4` turns
--- Ctrl-C into an ordinary error at the next instruction after it.
+-- Lua, so that a signal's handler gets its turn: `lua5.4` turns Ctrl-C into an
+-- ordinary error at the next instruction after it. Whatever is waited for,
+-- every running program's streams are moved meanwhile: a captured server does
+-- not block because the script waits for its client.
 --
 -- @module nsbox.wait
 
@@ -12,6 +14,10 @@ local fd = require "nsbox.sys.fd"
 local EINTR <const> = 4
 
 local M = {}
+
+-- what wants its bytes moved: has want(fds) → deadline or nil, and move(ready)
+local active = {}
+local hook
 
 --- The clock of all time-outs.
 -- @treturn number seconds, see clock_gettime(2)
@@ -30,6 +36,68 @@ function M.poll(fds, timeout)
     return {}
   end
   require("nsbox.error").raise { op = "wait", detail = message, errno = errno }
+end
+
+--- Takes part in every wait from now on.
+-- @param thing with `_want(fds)`, which adds its descriptors and may return a
+--   deadline, and `_move(ready)`, which does what can be done without waiting
+function M.join(thing)
+  active[thing] = true
+end
+
+--- Takes no more part.
+-- @param thing
+function M.leave(thing)
+  active[thing] = nil
+end
+
+--- Waits, moving bytes meanwhile, until there is an answer or the time is over.
+-- @tparam function answer called before each sleep; a value other than nil ends
+--   the wait
+-- @tparam ?number deadline on the clock of `now`
+-- @tparam ?table more descriptors that may bring the answer, `{ [fd] = "r" }`
+-- @return the answer, or nil and "timeout"
+function M.until_(answer, deadline, more)
+  while true do
+    local value = answer()
+    if value ~= nil then
+      return value
+    end
+    local now = M.now()
+    if deadline and now >= deadline then
+      return nil, "timeout"
+    end
+    local fds, nearest = {}, deadline
+    for key, how in next, more or fds do
+      fds[key] = how
+    end
+    for thing in next, active do
+      local at = thing:_want(fds)
+      if at and (not nearest or at < nearest) then
+        nearest = at
+      end
+    end
+    local sleep = hook and coroutine.isyieldable() and hook or M.poll
+    local ready = sleep(fds, nearest and math.max(0, nearest - now) or nil)
+    local things = {}
+    for thing in next, active do
+      things[#things + 1] = thing
+    end
+    for _, thing in ipairs(things) do
+      thing:_move(ready)
+    end
+  end
+end
+
+--- Chooses how a wait sleeps where the running coroutine can yield.
+-- @tparam ?string|function how "cqueues", "luv", nil (poll), or a function from
+--   `{ [fd] = "r", "w" or "rw" }` and seconds or nil to the ready ones in the
+--   same shape, empty for a time-out
+function M.loop(how)
+  if type(how) == "string" then
+    how = require("nsbox.loops")[how]
+  end
+  hook = how
 end
 
 return M

@@ -1,0 +1,192 @@
+--- Running something in namespaces that exist: exec, spawn, call.
+--
+-- A place says what to enter and with how much power:
+-- `{ join = handles, uid, gid, groups, caps, no_new_privs, home, read, name }`.
+--
+-- setns(2), nsenter(1)
+--
+-- @module nsbox.enter
+
+local sys = require "nsbox.sys.process"
+local opts = require "nsbox.opts"
+local program = require "nsbox.program"
+local stream = require "nsbox.stream"
+local process = require "nsbox.process"
+local wait = require "nsbox.wait"
+
+local INHERIT <const> = { "inherit", "inherit", "inherit" }
+local CAPTURE <const> = { "null", "capture", "capture" }
+local EAGAIN <const> = 11
+local CHUNK <const> = 65536
+
+local M = {}
+
+local schemas = {}
+local function schema(op)
+  schemas[op] = schemas[op] or opts.schema(op, program.fields)
+  return schemas[op]
+end
+
+local function read_file(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read "a"
+  if file then
+    file:close()
+  end
+  return text
+end
+
+-- what exec, spawn and call have in common
+local function plan_of(op, place, o)
+  local user = o.user and require("nsbox.user").resolve(o.user, place.read or read_file, op)
+  return {
+    join = place.join,
+    uid = user and user.uid or place.uid,
+    gid = user and user.gid or place.gid,
+    groups = user and user.groups or place.groups,
+    caps = place.caps,
+    no_new_privs = place.no_new_privs,
+    cwd = o.cwd,
+    pdeathsig = "KILL",
+  }, user and user.home or place.home
+end
+
+local function start(op, place, o, defaults, level)
+  o = schema(op):check(o, level + 1)
+  local wrong = program.conflict(o, defaults == CAPTURE)
+  if wrong then
+    error(op .. ": " .. wrong, level + 1)
+  end
+  local plan, home = plan_of(op, place, o)
+  plan.argv, plan.setsid = o, place.setsid
+  plan.env, plan.path = program.environment(o.env, home or "/")
+  return process.start(op, plan, stream.open(o, defaults), o.timeout), o
+end
+
+--- Starts a program in a place, and does not wait for it.
+-- @tparam table place see above
+-- @tparam table|string o the program and its arguments; PROGRAM options
+-- @tparam integer level whose line to blame
+-- @treturn nsbox.Process
+function M.spawn(place, o, level)
+  local p = start("spawn", place, o, INHERIT, level + 1)
+  return p
+end
+
+--- Runs a program in a place to its end.
+-- @tparam table place see above
+-- @tparam table|string o the program and its arguments; PROGRAM options
+-- @tparam integer level whose line to blame
+-- @treturn nsbox.Result
+function M.exec(place, o, level)
+  local started, checked = start("exec", place, o, CAPTURE, level + 1)
+  local p <close> = started
+  local result = p:wait()
+  if checked.check and not result.ok then
+    require("nsbox.result").fail("exec", checked[1], result)
+  end
+  return result
+end
+
+-- in the child: another mount namespace has other modules, or none
+local function shielded(f)
+  return function(...)
+    package.searchers = { function(name)
+      return "\n\tnot loaded before the call, and this is another mount namespace: require '"
+        .. name .. "' before it"
+    end }
+    return f(...)
+  end
+end
+
+local function enters_mnt(place)
+  for _, handle in ipairs(place.join) do
+    if handle:kind() == "mnt" then
+      return true
+    end
+  end
+end
+
+local function arguments(f, ...)
+  if type(f) ~= "table" or type(f[1]) ~= "function" then
+    return {}, f, table.pack(...)
+  end
+  local o, args = {}, {}
+  for key, value in pairs(f) do
+    if math.type(key) ~= "integer" then
+      o[key] = value
+    elseif key > 1 then
+      args[key - 1] = value
+    end
+  end
+  args.n = #f - 1
+  return o, f[1], args
+end
+
+-- the bytes of the answer, all of them
+local function collect(handle)
+  local chunks = {}
+  handle:nonblock(true)
+  wait.until_(function()
+    while true do
+      local data, message, errno = handle:read(CHUNK)
+      if data then
+        chunks[#chunks + 1] = data
+      elseif errno == EAGAIN then
+        return nil
+      else
+        return message or true
+      end
+    end
+  end, nil, { [handle:fileno()] = "r" })
+  handle:close()
+  return table.concat(chunks)
+end
+
+local function answer(place, result, ok, ...)
+  if ok then
+    return ...
+  end
+  local err = ...
+  local E = require "nsbox.error"
+  if ok == nil then
+    E.raise { op = "call", subject = place.name, result = result,
+      detail = ("the child ended before it could answer: %s"):format(tostring(result)) }
+  end
+  if type(err) == "table" and err.op then
+    err = E.new(err)
+  end
+  E.raise { op = "call", subject = place.name, cause = err, hint = false }
+end
+
+--- Calls a Lua function in a forked child in a place.
+-- @tparam table place see above
+-- @tparam integer level whose line to blame
+-- @tparam function|table f or `{ f, …, PROGRAM }`
+-- @param ... its arguments
+-- @return f's values
+function M.call(place, level, f, ...)
+  local o, func, args = arguments(f, ...)
+  if type(func) ~= "function" then
+    error("call: expected a function, got a " .. type(func), level + 1)
+  end
+  o = schema("call"):check(o, level + 1)
+  local plan = plan_of("call", place, o)
+  local streams = stream.open(o, INHERIT)
+  for name, descriptor in pairs(streams.plan) do
+    plan[name] = descriptor
+  end
+  func = enters_mnt(place) and shielded(func) or func
+  local handle, bytes, errno, step, subject = sys.clone(plan, func,
+    table.unpack(args, 1, args.n))
+  if not handle then
+    streams:close(true)
+    require("nsbox.error").spawn_failed("call", plan, bytes, errno, step, subject)
+  end
+  local p <close> = process.adopt(handle, streams, o.timeout)
+  local text = collect(bytes)
+  local result = p:wait()
+  return answer(place, result, sys.results(text))
+end
+
+return M

@@ -1,0 +1,291 @@
+--- Namespaces as objects: found, opened, made, listed, compared, pinned, entered.
+--
+-- An ns object holds its namespaces open by descriptors: they live as long as
+-- it does, also when their processes end. What `pin` leaves, stays.
+--
+-- namespaces(7), setns(2)
+--
+-- @module nsbox.ns
+
+local sys = require "nsbox.sys.ns"
+
+local KINDS <const> = { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time" }
+-- a pid namespace ends with its first process, and the rest can be held
+local NEW <const> = { user = true, mnt = true, net = true, uts = true, ipc = true, cgroup = true }
+
+---@class nsbox.Namespaces
+---@field kinds string[]
+---@field kind? string of an object with one kind
+---@field inode? integer of an object with one kind
+local Ns = { __name = "nsbox.ns" }
+local methods = {}
+Ns.__index = methods
+
+local M = {}
+
+-- handles by kind -> object
+local function make(handles)
+  local self = { kinds = {}, _handles = handles }
+  for _, kind in ipairs(KINDS) do
+    local handle = handles[kind]
+    if handle then
+      local dev, inode = handle:id()
+      self.kinds[#self.kinds + 1] = kind
+      self[kind] = { inode = inode, dev = dev }
+    end
+  end
+  if #self.kinds == 1 then
+    self.kind = self.kinds[1]
+    self.inode = self[self.kind].inode
+  end
+  return setmetatable(self, Ns)
+end
+
+M.make = make
+
+local function check_kinds(op, kinds, level)
+  local known = {}
+  for _, kind in ipairs(KINDS) do
+    known[kind] = true
+  end
+  for _, kind in ipairs(kinds) do
+    if not known[kind] then
+      error(op .. ": " .. require("nsbox.mistake").not_one_of(tostring(kind), known), level + 1)
+    end
+  end
+  return #kinds > 0 and kinds or nil
+end
+
+--- The namespaces of a process, a box, or this script.
+-- @param place a pid, a box, an ns object; nil: our own
+-- @tparam string ... kinds; none: all
+-- @treturn nsbox.Namespaces
+function M.of(place, ...)
+  local kinds = check_kinds("ns.of", { ... }, 2)
+  local handles = {}
+  place = place == nil and require("nsbox.sys.process").getpid() or place
+  local own = type(place) == "table" and (place.state and place.ns or place)
+  kinds = kinds or own and (own.kinds or { own.kind }) or KINDS
+  local ok, err = pcall(function()
+    for _, kind in ipairs(kinds) do
+      handles[kind] = require("nsbox.place").open(place, kind)
+    end
+  end)
+  if not ok then
+    for _, handle in pairs(handles) do
+      handle:close()
+    end
+    error(err, 0)
+  end
+  return make(handles)
+end
+
+--- A namespace by a path, or a network namespace by its name.
+-- @tparam string where
+-- @treturn nsbox.Namespaces
+function M.open(where)
+  if type(where) ~= "string" or where == "" then
+    error("ns.open: expected a path or a name under /run/netns", 2)
+  end
+  local path = where:find("/", 1, true) and where or "/run/netns/" .. where
+  local handle = require("nsbox.error").check("ns.open", path, sys.open(path))
+  return make { [handle:kind()] = handle }
+end
+
+-- the kinds to make, with their maps, as the options of a clone
+local function new_options(o)
+  local options, seen = { pdeathsig = "KILL" }, {}
+  for i, kind in ipairs(o) do
+    if not NEW[kind] then
+      return nil, kind == "pid" and "a pid namespace ends with its first process: make a box"
+        or require("nsbox.mistake").not_one_of(tostring(kind), NEW)
+    end
+    options[i], seen[kind] = kind, true
+  end
+  if #o == 0 then
+    return nil, "which kinds? the array part is empty"
+  end
+  if o.maps and not seen.user then
+    return nil, "maps: need a new user namespace"
+  elseif seen.user then
+    options.maps = require("nsbox.idmap").resolve(o.maps or "self", "ns.new")
+  end
+  return options
+end
+
+--- Makes namespaces and holds them open.
+-- @tparam table|string o kinds; `maps` of a new user namespace (default "self")
+-- @treturn nsbox.Namespaces
+function M.new(o)
+  o = type(o) == "string" and { o } or o
+  if type(o) ~= "table" then
+    error("ns.new: expected a list of kinds", 2)
+  end
+  for key in next, o do
+    if type(key) == "string" and key ~= "maps" then
+      error("ns.new: " .. require("nsbox.mistake").unknown(key, { maps = true }), 2)
+    end
+  end
+  local options, wrong = new_options(o)
+  if not options then
+    error("ns.new: " .. wrong, 2)
+  end
+  local fd, process = require "nsbox.sys.fd", require "nsbox.sys.process"
+  local r, w = fd.pipe()
+  local child, bytes, errno, step, subject = process.clone(options, function()
+    w:close()
+    r:read(1)
+  end)
+  if not child then
+    require("nsbox.error").spawn_failed("ns.new", options, bytes, errno, step, subject)
+  end
+  local ok, made = pcall(M.of, child, table.unpack(o))
+  child:kill "KILL"
+  require("nsbox.wait").poll { [child:fileno()] = "r" }
+  child:status()
+  child:close()
+  bytes:close()
+  r:close()
+  w:close()
+  if not ok then
+    error(made, 0)
+  end
+  return made
+end
+
+--- Which namespaces two places share.
+-- @param a a pid, a box, an ns object
+-- @param b the same
+-- @treturn table `{ [kind] = { a = inode, b = inode, same = boolean } }`
+function M.compare(a, b)
+  local x = getmetatable(a) == Ns and a or M.of(a)
+  local y = getmetatable(b) == Ns and b or M.of(b)
+  local out = {}
+  for _, kind in ipairs(KINDS) do
+    if x[kind] and y[kind] then
+      out[kind] = { a = x[kind].inode, b = y[kind].inode,
+        same = x[kind].inode == y[kind].inode and x[kind].dev == y[kind].dev }
+    end
+  end
+  for _, pair in ipairs { { a, x }, { b, y } } do
+    if pair[1] ~= pair[2] then
+      pair[2]:close()
+    end
+  end
+  return out
+end
+
+--- Every namespace on the machine that this process can see.
+-- @tparam[opt] string kind
+-- @treturn function an iterator of `{ kind, inode, pids, comm, cgroup, path, owner, fds }`
+function M.list(kind)
+  if kind then
+    check_kinds("ns.list", { kind }, 2)
+  end
+  local records = require("nsbox.nslist").read(kind)
+  local i = 0
+  return function()
+    i = i + 1
+    return records[i]
+  end
+end
+
+--- Removes a pin: unmounts it and removes its file.
+-- @tparam string where a path, or the name of a network namespace
+function M.unpin(where)
+  require("nsbox.pin").remove(where)
+end
+
+-- the methods ---------------------------------------------------------------
+
+local function open_handles(self)
+  if not self._handles then
+    error("attempt to use a closed ns object", 3)
+  end
+  return self._handles
+end
+
+local function place_of(self)
+  local join = {}
+  for _, kind in ipairs(self.kinds) do
+    join[#join + 1] = open_handles(self)[kind]
+  end
+  local root = self.user and 0 or nil
+  return { join = join, uid = root, gid = root, name = tostring(self) }
+end
+
+--- Pins the namespace at a path: it lives as long as the mount there.
+-- @tparam string where a path, or a name under /run/netns
+-- @treturn nsbox.Namespaces itself
+function methods:pin(where)
+  if not self.kind then
+    error("pin: an object of one kind, this one has " .. table.concat(self.kinds, " "), 2)
+  end
+  self._pin = require("nsbox.pin").make(open_handles(self)[self.kind], self.kind, where)
+  return self
+end
+
+--- Removes the pin that this object made.
+function methods:unpin()
+  if not self._pin then
+    error("unpin: this object has pinned nothing", 2)
+  end
+  require("nsbox.pin").remove(self._pin)
+  self._pin = nil
+end
+
+--- Runs a program inside to its end; all other kinds are the caller's.
+-- @tparam table|string o the program and its arguments, PROGRAM options
+-- @treturn nsbox.Result
+function methods:exec(o)
+  local result = require("nsbox.enter").exec(place_of(self), o, 2)
+  return result
+end
+
+--- Starts a program inside.
+-- @tparam table|string o the program and its arguments, PROGRAM options
+-- @treturn nsbox.Process
+function methods:spawn(o)
+  local p = require("nsbox.enter").spawn(place_of(self), o, 2)
+  return p
+end
+
+--- Calls a Lua function inside, in a forked child.
+-- @tparam function|table f or `{ f, …, PROGRAM }`
+-- @param ... its arguments
+-- @return f's values
+function methods:call(f, ...)
+  return require("nsbox.enter").call(place_of(self), 2, f, ...)
+end
+
+--- Lets go of the descriptors; twice is harmless.
+function methods:close()
+  for _, handle in pairs(self._handles or {}) do
+    handle:close()
+  end
+  self._handles = nil
+end
+
+Ns.__close = methods.close
+
+function Ns.__eq(a, b)
+  if getmetatable(a) ~= getmetatable(b) or #a.kinds ~= #b.kinds then
+    return false
+  end
+  for _, kind in ipairs(a.kinds) do
+    if not b[kind] or a[kind].inode ~= b[kind].inode or a[kind].dev ~= b[kind].dev then
+      return false
+    end
+  end
+  return true
+end
+
+function Ns:__tostring()
+  local words = {}
+  for i, kind in ipairs(self.kinds) do
+    words[i] = ("%s:[%d]"):format(kind, self[kind].inode)
+  end
+  return table.concat(words, " ")
+end
+
+return M

@@ -1,0 +1,91 @@
+--- Pins: a namespace kept alive by a bind mount of its file, as `ip netns` does.
+--
+-- mount(2), ip-netns(8)
+--
+-- @module nsbox.pin
+
+local mount = require "nsbox.sys.mount"
+local fd = require "nsbox.sys.fd"
+
+local DIR <const> = "/run/netns"
+
+local M = {}
+
+local function fail(op, subject, message, errno)
+  require("nsbox.error").raise { op = op, subject = subject, detail = message, errno = errno }
+end
+
+-- where a name or a path is; a name is for network namespaces only
+local function path_of(where, kind)
+  if type(where) ~= "string" or where == "" or where:find("\0", 1, true) then
+    error("pin: expected a path, or a name under " .. DIR, 3)
+  elseif where:find("/", 1, true) then
+    return where
+  elseif kind ~= "net" then
+    error(("pin: '%s' is no path; only network namespaces have names"):format(where), 3)
+  elseif where == "." or where == ".." then
+    error(("pin: '%s' is no name"):format(where), 3)
+  end
+  return DIR .. "/" .. where
+end
+
+-- as ip-netns: shared, so that a new name is seen in every mount namespace
+local function prepare_dir()
+  local lfs = require "lfs"
+  if not lfs.attributes(DIR, "mode") then
+    local made, why, code = lfs.mkdir(DIR)
+    if not made then
+      fail("pin", DIR, why, code)
+    end
+  end
+  local ok, message, errno = mount.propagation(DIR, "shared", true)
+  if not ok and errno == 22 then -- EINVAL: not a mount point yet
+    ok, message, errno = mount.mount(DIR, DIR, "none", { "bind", "rec" })
+    if ok then
+      ok, message, errno = mount.propagation(DIR, "shared", true)
+    end
+  end
+  if not ok then
+    fail("pin", DIR, message, errno)
+  end
+end
+
+--- Pins a namespace.
+-- @param handle an ns handle
+-- @tparam string kind
+-- @tparam string where a path that does not exist yet, or a name
+-- @treturn string the path
+function M.make(handle, kind, where)
+  local path = path_of(where, kind)
+  if path:sub(1, #DIR + 1) == DIR .. "/" then
+    prepare_dir()
+  end
+  local file, message, errno = fd.open(path, { "rdonly", "creat", "excl" }, "0444")
+  if not file then
+    fail("pin", path, message, errno)
+  end
+  file:close()
+  local ok
+  ok, message, errno = mount.mount(("/proc/self/fd/%d"):format(handle:fileno()), path, "none",
+    { "bind" })
+  if not ok then
+    os.remove(path)
+    fail("pin", path, message, errno)
+  end
+  return path
+end
+
+--- Removes a pin; one that is gone already is fine.
+-- @tparam string where a path, or a name
+function M.remove(where)
+  local path = path_of(where, "net")
+  local ok, message, errno = mount.umount(path, { "detach" })
+  if not ok and errno ~= 2 and errno ~= 22 then
+    fail("unpin", path, message, errno)
+  elseif not ok and errno == 22 then
+    fail("unpin", path, "nothing is pinned there", errno)
+  end
+  os.remove(path)
+end
+
+return M

@@ -1,0 +1,387 @@
+--- The options of a box, and the plan that they make.
+--
+-- A plan is what `sys.process.spawn` takes. The order of its mounts is this:
+-- the sources of binds are taken while they are what the caller sees, then
+-- the host's files become read-only, then come /proc, what hides parts of it,
+-- and last what the caller asked for, which may lie over any of these.
+--
+-- @module nsbox.plan
+
+local process = require "nsbox.sys.process"
+local program = require "nsbox.program"
+local opts = require "nsbox.opts"
+
+local M = {}
+
+-- all kinds but time, which only offsets make useful
+local KINDS <const> = { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup" }
+local EVERY <const> = { user = true, mnt = true, pid = true, net = true, uts = true, ipc = true,
+  cgroup = true, time = true }
+
+local function namespaces(value)
+  if type(value) ~= "table" or getmetatable(value) then
+    return nil, require("nsbox.mistake").expected("a table", value)
+  end
+  for key, v in next, value do
+    local kind = math.type(key) and v or key
+    if not EVERY[kind] then
+      return nil, require("nsbox.mistake").not_one_of(tostring(kind), EVERY)
+    elseif not math.type(key) and type(v) ~= "boolean" then
+      local ok, message = require("nsbox.place").check(v, kind)
+      if not ok then
+        return nil, ("%s: %s"):format(key, message)
+      end
+    end
+  end
+  return value
+end
+
+local function maps(value)
+  return require("nsbox.idmap").parse(value)
+end
+
+-- one or a list of capabilities -> a list
+local function cap_list(value)
+  if type(value) == "string" then
+    value = { value }
+  elseif type(value) ~= "table" then
+    return nil, require("nsbox.mistake").expected("a list of capabilities or \"all\"", value)
+  end
+  local known, list = {}, {}
+  for _, name in ipairs(require("nsbox.sys.cap").names()) do
+    known[name] = true
+  end
+  for i, word in ipairs(value) do
+    local name = type(word) == "string" and word:lower():gsub("^cap_", "")
+    if not known[name] then
+      local near = require("nsbox.mistake").suggest(tostring(word), known)
+      return nil, ("'%s' is no capability%s"):format(tostring(word),
+        near and (" (did you mean '%s'?)"):format(near) or ", see capabilities(7)")
+    end
+    list[i] = name
+  end
+  return list
+end
+
+local function caps(value)
+  if value == "all" then
+    return value
+  end
+  local list, message = cap_list(value)
+  for key, v in next, type(value) == "table" and list and value or {} do
+    if key == "ambient" then
+      list.ambient, message = cap_list(v)
+    elseif type(key) ~= "number" then
+      message = require("nsbox.mistake").unknown(key, { ambient = true })
+    end
+    if message then
+      return nil, message
+    end
+  end
+  return list, message
+end
+
+local offsets = opts.schema("time_offsets", {
+  monotonic = { "number", min = -1e10, max = 1e10 },
+  boottime = { "number", min = -1e10, max = 1e10 },
+})
+
+local function bind(value)
+  return require("nsbox.binds").check(value)
+end
+
+local function tmpfs(value)
+  return require("nsbox.binds").check_tmpfs(value)
+end
+
+local fields = {
+  name = { "string", max = 64, min = 1, doc = "identity, and default of hostname" },
+  hostname = { "string", max = 64, min = 1, doc = "UTS name" },
+  namespaces = { namespaces, doc = "array: exactly these are new; named: true, false, or which" },
+  maps = { maps, doc = "\"self\", \"subuid\", ranges, or { uid = ranges, gid = ranges }" },
+  init = { "boolean", default = false, doc = "nsbox-init is pid 1, reaps and forwards signals" },
+  bare = { "boolean", default = false, doc = "only namespaces and maps: what unshare gives" },
+  bind = { bind, doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro = }, one or a list" },
+  tmpfs = { tmpfs, doc = "\"DIR\" or { DIR, size =, mode = }, one or a list" },
+  caps = { caps, doc = "capabilities kept, \"all\", or {}; ambient = list" },
+  no_new_privs = { "boolean", doc = "no setuid program gains anything (true; bare: false)" },
+  time_offsets = { offsets, doc = "{ monotonic =, boottime = } in seconds" },
+}
+for key, field in next, program.fields do
+  fields[key] = field
+end
+
+--- The fields of an option schema: PROGRAM and BOX.
+M.fields = fields
+
+-- kind → true (new), a place (join) or nil (the caller's)
+local function choose(o)
+  local chosen, given = {}, o.namespaces or {}
+  for _, kind in ipairs(given[1] and given or KINDS) do
+    chosen[kind] = true
+  end
+  for kind, what in pairs(given) do
+    if type(kind) == "string" then
+      chosen[kind] = what or nil
+    end
+  end
+  if o.time_offsets and given.time == nil then
+    chosen.time = true
+  end
+  return chosen
+end
+
+local function add_namespaces(plan, chosen, op)
+  local new, join
+  local opened = {}
+  for kind, what in pairs(chosen) do
+    if what == true then
+      new = new or {}
+      new[#new + 1] = kind
+    else
+      join = join or {}
+      local handle = require("nsbox.place").open(what, kind, op)
+      join[#join + 1] = handle
+      opened[#opened + 1] = handle ~= what and handle or nil
+    end
+  end
+  plan.new, plan.join = new, join
+  return opened
+end
+
+-- what an outside id is called inside, nil: it has no name there
+local function inside(ranges, id)
+  for _, range in ipairs(ranges) do
+    if id >= range[2] and id < range[2] + range[3] then
+      return range[1] + id - range[2]
+    end
+  end
+end
+
+-- the ids of pid 1: what the user option says, else root where there is one
+local function add_ids(plan, user)
+  local maps_, uid, gid, groups = plan.maps, nil, nil, nil
+  if user then
+    uid, gid, groups = user.uid, user.gid, user.groups
+  elseif maps_ then
+    local euid, egid = process.geteuid()
+    if inside(maps_.uid, euid) ~= 0 then
+      uid = 0
+    end
+    if inside(maps_.gid, egid) ~= 0 then
+      gid = 0
+    end
+    groups = {}
+  elseif plan.join then
+    for _, handle in ipairs(plan.join) do
+      if handle:kind() == "user" then
+        uid, gid = 0, 0
+      end
+    end
+  end
+  plan.uid, plan.gid = uid, gid
+  -- where setgroups is denied, the caller's groups cannot be dropped
+  if groups and not (maps_ and maps_.setgroups == "deny") then
+    plan.groups = groups
+  end
+end
+
+local function add_caps(plan, o, privileged)
+  local keep = o.caps
+  if keep == nil and not o.bare then
+    keep = require("nsbox.defaults").caps
+  end
+  if keep == nil or keep == "all" or not (privileged or o.caps) then
+    return
+  end
+  local ambient = keep.ambient or {}
+  local permitted = { table.unpack(keep) }
+  table.move(ambient, 1, #ambient, #permitted + 1, permitted)
+  plan.caps = { bounding = privileged and permitted or nil, permitted = permitted,
+    effective = permitted, inheritable = ambient, ambient = ambient }
+end
+
+-- what is mounted belongs to whoever mounts, and the kernel's root is nobody inside
+local function inside_has_root(maps_)
+  local function has(ranges)
+    for _, range in ipairs(ranges) do
+      if range[1] == 0 then
+        return true
+      end
+    end
+  end
+  return has(maps_.uid) and has(maps_.gid)
+end
+
+local PROC <const> = { type = "proc", source = "proc", target = "/proc",
+  flags = { "nosuid", "nodev", "noexec" } }
+
+-- made once: they are the same for every box
+local defences
+local function add_defences(mounts)
+  if not defences then
+    local d = require "nsbox.defaults"
+    defences = {}
+    for _, path in ipairs(d.masked_files) do
+      defences[#defences + 1] = { source = "/dev/null", target = path, flags = { "bind" },
+        optional = true }
+    end
+    for _, path in ipairs(d.masked_directories) do
+      defences[#defences + 1] = { type = "tmpfs", source = "tmpfs", target = path,
+        flags = { "ro", "nosuid", "nodev", "noexec" }, data = "size=0,nr_inodes=2",
+        optional = true }
+    end
+    for _, path in ipairs(d.readonly_paths) do
+      defences[#defences + 1] = { source = path, target = path, flags = { "bind", "rec" },
+        optional = true }
+      defences[#defences + 1] = { attr = path, set = { "ro", "nosuid", "nodev", "noexec" },
+        recursive = true, optional = true }
+    end
+  end
+  table.move(defences, 1, #defences, #mounts + 1, mounts)
+end
+
+local function add_mounts(plan, o, chosen)
+  local mounts = {}
+  local own_proc = chosen.pid and chosen.mnt == true
+  for _, b in ipairs(o.bind or {}) do
+    mounts[#mounts + 1] = { grab = b.from, recursive = true }
+  end
+  if not o.bare then
+    mounts[#mounts + 1] = { attr = "/", set = { "ro" }, recursive = true }
+    if not own_proc then
+      mounts[#mounts + 1] = { attr = "/proc", clear = { "ro" }, optional = true }
+    end
+  end
+  if own_proc then
+    mounts[#mounts + 1] = PROC
+  end
+  if not o.bare then
+    add_defences(mounts)
+  end
+  local root = o.tmpfs and plan.maps and inside_has_root(plan.maps) and ",uid=0,gid=0" or ""
+  for _, t in ipairs(o.tmpfs or {}) do
+    t.data = t.data .. root
+    mounts[#mounts + 1] = t
+  end
+  for i, b in ipairs(o.bind or {}) do
+    mounts[#mounts + 1] = { place = i, target = b.to, set = b.ro and { "ro" } or nil,
+      clear = not b.ro and not o.bare and { "ro" } or nil }
+  end
+  plan.mounts = mounts
+end
+
+-- ping sends with an ordinary socket where the group may; all mapped ones may
+local function add_network(plan, o, chosen)
+  if o.bare or chosen.net ~= true then
+    return
+  end
+  plan.lo = true
+  local ranges = plan.maps and plan.maps.gid
+  local first, last = 0, 2147483647
+  if ranges then
+    first = ranges[1][1]
+    last = math.min(first + ranges[1][3] - 1, last)
+  end
+  plan.writes = { { "/proc/sys/net/ipv4/ping_group_range", ("%d %d"):format(first, last),
+    optional = true } }
+end
+
+local function conflict(o, chosen)
+  local mnt = chosen.mnt == true
+  if o.maps and chosen.user ~= true then
+    return "maps: need a new user namespace"
+  elseif o.time_offsets and chosen.time ~= true then
+    return "time_offsets: need a new time namespace"
+  elseif (o.hostname or o.name) and chosen.uts ~= true then
+    return "hostname: needs a new uts namespace"
+  elseif (o.bind or o.tmpfs) and not mnt then
+    return (o.bind and "bind" or "tmpfs") .. ": needs a new mnt namespace"
+  end
+end
+
+local function below(path, dir)
+  return path == dir or path:sub(1, #dir + 1) == dir .. "/"
+end
+
+-- reads a file as the box will see it, through its binds
+local function box_reader(o)
+  return function(path)
+    local hidden = false
+    for _, t in ipairs(o.tmpfs or {}) do
+      hidden = hidden or below(path, t.target)
+    end
+    for i = #(o.bind or {}), 1, -1 do
+      local b = o.bind[i]
+      if below(path, b.to) then
+        path, hidden = b.from .. path:sub(#b.to + 1), false
+        break
+      end
+    end
+    if hidden then
+      return nil
+    end
+    local file = io.open(path, "rb")
+    local text = file and file:read "a"
+    if file then
+      file:close()
+    end
+    return text
+  end
+end
+
+-- the kinds in which the box is not with its caller
+local function own_kinds(chosen)
+  local kinds = {}
+  for _, kind in ipairs { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time" } do
+    kinds[#kinds + 1] = chosen[kind] and kind or nil
+  end
+  return kinds
+end
+
+--- Turns checked options into a plan.
+-- @tparam table o options, checked by a schema of `fields`
+-- @tparam string op the verb, for errors
+-- @tparam integer level whose line to blame for options that exclude each other
+-- @treturn table for `sys.process.spawn`
+-- @treturn table handles to close when it was used
+function M.build(o, op, level)
+  local chosen = choose(o)
+  local idle = op == "box" and #o == 0
+  local wrong = not idle and program.conflict(o) or conflict(o, chosen)
+  if wrong then
+    error(op .. ": " .. wrong, level + 1)
+  end
+  local plan = { argv = o, pdeathsig = "KILL" }
+  local opened = add_namespaces(plan, chosen, op)
+  if chosen.user == true then
+    plan.maps = require("nsbox.idmap").resolve(o.maps, op)
+  end
+  local user = o.user and require("nsbox.user").resolve(o.user, box_reader(o), op)
+  add_ids(plan, user)
+  if chosen.uts == true then
+    plan.hostname = o.hostname or o.name
+  end
+  plan.time_offsets = o.time_offsets
+  add_network(plan, o, chosen)
+  if chosen.mnt == true then
+    add_mounts(plan, o, chosen)
+  end
+  local privileged = chosen.user or process.geteuid() == 0
+  add_caps(plan, o, privileged)
+  plan.no_new_privs = o.no_new_privs
+  if plan.no_new_privs == nil then
+    plan.no_new_privs = not o.bare
+  end
+  plan.setsid = not o.bare
+  plan.init = o.init
+  plan.cwd = o.cwd
+  if not o.cwd and (o.bind or o.tmpfs or chosen.mnt and chosen.mnt ~= true) then
+    plan.trycwd = process.getcwd() or nil
+  end
+  plan.env, plan.path = program.environment(o.env, user and user.home
+    or (plan.maps or plan.join or process.geteuid() == 0) and "/root" or "/")
+  return plan, opened, own_kinds(chosen)
+end
+
+return M
