@@ -10,6 +10,7 @@
 
 #include "builder.h"
 
+#define MAX_LIST (1 << 24)
 #define MAX_EXTRA 64 /* room behind a list of descriptors */
 
 struct nb_plan *nb_plan(struct nb_builder *b)
@@ -73,6 +74,8 @@ lua_Integer nb_count(lua_State *L, int t, const char *name)
 			luaL_error(L, "%s: expected a list, got %s", name,
 				   luaL_typename(L, -1));
 		n = luaL_len(L, -1);
+		if (n < 0 || n > MAX_LIST)
+			luaL_error(L, "%s: too long a list", name);
 	}
 	lua_pop(L, 1);
 	return n;

@@ -125,8 +125,11 @@ static void watch(int ctl, long program)
 		if (fds[0].revents)
 			forward(fds[0].fd, ctl, program);
 		if (fds[1].revents && nb_sys(__NR_read, ctl, &byte, 1) <= 0) {
-			if (program > 0)
+			/* its session, where it has one of its own */
+			if (program > 0) {
+				nb_sys(__NR_kill, -program, SIGKILL, 0);
 				nb_sys(__NR_kill, program, SIGKILL, 0);
+			}
 			leave(128 + SIGKILL);
 		}
 	}

@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,6 +38,7 @@
 
 /* plan.c needs two paths of 4 kB at once */
 #define STACK_SIZE (32 * 1024)
+#define LOOK_MS 100 /* between two looks at what should have told us */
 
 extern const char nb_init_image[], nb_init_image_end[];
 
@@ -171,8 +173,10 @@ static pid_t start_program(struct nb_plan *plan, char *stack, int *pidfd)
 			_exit(126);
 		}
 	} else {
-		pid = clone(child, stack + STACK_SIZE, (int)(flags | CLONE_VM),
-			    plan, pidfd);
+		plan->shares = 1;
+		pid = clone(child, stack + STACK_SIZE,
+			    (int)(flags | CLONE_VM | CLONE_CHILD_CLEARTID),
+			    plan, pidfd, NULL, &plan->shares);
 	}
 	err = errno;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -280,6 +284,43 @@ static int follow(struct nb_launch *l, pid_t pid)
 	return let_go(l);
 }
 
+/*
+ * Whether the program was exec'd, or has ended, when its end of the socket does
+ * not say so: another thread of the host may have forked a process that holds a
+ * copy.
+ */
+static bool has_execd(const struct nb_launch *l)
+{
+	static const char image[] = "/memfd:nsbox-init";
+	struct pollfd ended = {.fd = l->pidfd, .events = POLLIN};
+	char link[32], exe[sizeof(image)];
+	ssize_t n;
+
+	if (poll(&ended, 1, 0) > 0)
+		return true;
+	if (l->supervise || l->function || by_fork() ||
+	    __atomic_load_n(&l->plan->shares, __ATOMIC_ACQUIRE))
+		return false;
+	if (!l->init)
+		return true;
+	snprintf(link, sizeof(link), "/proc/%d/exe", (int)l->pid);
+	n = readlink(link, exe, sizeof(exe));
+	return n > 0 && strncmp(exe, image, sizeof(image) - 1) != 0;
+}
+
+/* waits for a word of the child; false: there will be none */
+static bool await_word(const struct nb_launch *l)
+{
+	struct pollfd pfd = {.fd = l->ctl, .events = POLLIN};
+
+	for (;;) {
+		if (poll(&pfd, 1, LOOK_MS) > 0)
+			return true;
+		if (has_execd(l))
+			return poll(&pfd, 1, 0) > 0;
+	}
+}
+
 /* until the program was exec'd (its end of the socket closes), the gate, the
  * supervisor's word, or a failure */
 static int listen_to(struct nb_launch *l)
@@ -288,7 +329,7 @@ static int listen_to(struct nb_launch *l)
 	ssize_t n;
 
 	for (;;) {
-		n = read(l->ctl, &r, sizeof(r));
+		n = await_word(l) ? read(l->ctl, &r, sizeof(r)) : 0;
 		/* a child that ended before it read our word resets the
 		 * connection; its report comes behind that */
 		if (n < 0 && (errno == EINTR || errno == ECONNRESET))

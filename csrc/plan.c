@@ -107,10 +107,11 @@ static long do_pdeathsig(struct nb_plan *plan, int sig)
 static long do_init(struct nb_plan *plan, struct nb_step *s)
 {
 	int32_t *fds = at(plan, s->a);
-	char link[32];
+	char link[32], *none[1];
 	/* it may stay for long, or among strangers: with what it needs only */
 	long r = nb_sys(__NR_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
 
+	none[0] = NULL;
 	for (uint64_t i = 0; i < s->x && r == 0; i++)
 		r = cloexec(fds[i], false);
 	if (r == 0)
@@ -119,13 +120,11 @@ static long do_init(struct nb_plan *plan, struct nb_step *s)
 		r = cloexec(plan->memory_fd, false);
 	if (r == 0)
 		r = nb_sys5(__NR_execveat, plan->init_fd, "",
-			    vector(plan, plan->init_argv),
-			    plan->env ? vector(plan, plan->env) : NULL,
-			    AT_EMPTY_PATH);
+			    vector(plan, plan->init_argv), none, AT_EMPTY_PATH);
 	if (r == -ENOENT) { /* valgrind looks for a file of its name */
 		nb_fdpath(link, plan->init_fd);
 		r = nb_sys(__NR_execve, link, vector(plan, plan->init_argv),
-			   vector(plan, plan->env));
+			   none);
 	}
 	return r;
 }
@@ -333,7 +332,10 @@ static long do_chdir(const char *path)
 	r = nb_sys(__NR_getcwd, buffer, sizeof(buffer), 0);
 	if (r < 0)
 		return r;
-	return buffer[0] == '/' ? 0 : -ENOENT;
+	if (buffer[0] == '/')
+		return 0;
+	nb_sys(__NR_chdir, "/", 0, 0);
+	return -ENOENT;
 }
 
 /* fds[0..2] become 0, 1, 2; any of them may be one of these already */

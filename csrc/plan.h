@@ -37,7 +37,7 @@
 	X(LO, "lo")		/* loopback up */                                           \
 	X(MOUNT, "mount")	/* source a, target b, type c, data d, flags x */      \
 	X(GRAB, "bind")		/* open_tree(a), kept for a PLACE */                   \
-	X(PLACE, "place")	/* the tree of step y at b; attributes set x */        \
+	X(PLACE, "bind")	/* the tree of step y at b; attributes set x */        \
 	X(ATTR, "attr")		/* mount_setattr(a, set x, clear y) */                 \
 	X(GROUPS, "setgroups")	/* x ids at a */                                  \
 	X(GID, "setgid")	/* x */                                                 \
@@ -89,6 +89,8 @@ struct nb_plan {
 	int32_t memory_fd;	/* this plan, for nsbox-init, or -1 */
 	int32_t ctl;		/* child's end of the control socket or pipe */
 	int32_t parent_ctl;	/* the parent's, to be closed by the child */
+	int32_t shares;		/* cleared by the kernel when the child stops
+				 * sharing our memory: it exec'd or ended */
 	uint32_t last_cap;	/* highest capability of this kernel */
 	uint64_t cloneflags;
 };

@@ -75,7 +75,7 @@ that.  A failed spawn leaves nothing behind.
  `argv` list of strings, `argv[1]` is searched along `path`;
  `env` list of `"NAME=value"` (none is inherited);
  `path` directories to search, as in PATH;
- `cwd` directory; `trycwd` the same, but a failure is ignored;
+ `cwd` directory; `trycwd` the same, but `/` when that fails;
  `stdin`, `stdout`, `stderr` descriptors (absent: inherited);
  `keep` list of further descriptors the program gets, under their numbers;
  `new` kinds of namespace to make; `join` list of namespaces to enter;

@@ -247,6 +247,8 @@ static void add_cwd(struct nb_builder *b)
 	} else if (trycwd) {
 		struct nb_step *s;
 
+		/* not where we are now: that may lie under a mount */
+		nb_stepstring(b, NB_STEP_CHDIR, "/");
 		offset = nb_putstring(b, trycwd);
 		s = nb_step(b, NB_STEP_CHDIR);
 		s->a = offset;

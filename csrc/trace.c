@@ -26,7 +26,7 @@
 
 #define LINE_MOST 2048
 #define STRING_MOST 64
-#define ENTRIES_MOST 12
+#define ENTRIES_MOST 24
 #define DEEPEST 3
 
 /* a line being made; what does not fit is cut */
@@ -151,20 +151,63 @@ static bool isname(const char *s)
 	return !*s;
 }
 
-/* the key at idx, unless it is the next of a list */
-static void putkey(lua_State *L, struct line *l, int idx, lua_Integer next)
+static int by_name(const void *a, const void *b)
 {
-	if (lua_type(L, idx) == LUA_TSTRING && isname(lua_tostring(L, idx))) {
-		put(l, "%s = ", lua_tostring(L, idx));
-	} else if (!lua_isinteger(L, idx) || lua_tointeger(L, idx) != next) {
-		put(l, "[");
-		putvalue(L, l, idx, DEEPEST);
-		put(l, "] = ");
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* the named fields, sorted, so that a call reads the same each time */
+static size_t fieldnames(lua_State *L, int idx, const char *names[], size_t max)
+{
+	size_t n = 0;
+
+	lua_pushnil(L);
+	while (lua_next(L, idx)) {
+		if (n < max && lua_type(L, -2) == LUA_TSTRING)
+			names[n++] = lua_tostring(L, -2);
+		lua_pop(L, 1);
 	}
+	qsort(names, n, sizeof(*names), by_name);
+	return n;
+}
+
+static bool full(struct line *l, lua_Integer n)
+{
+	put(l, n > 1 ? ", " : "");
+	if (n > ENTRIES_MOST)
+		put(l, "...");
+	return n > ENTRIES_MOST;
+}
+
+/* what is neither in the list nor named: the descriptors of a poll */
+static lua_Integer putnumbered(lua_State *L, struct line *l, int idx, int depth,
+			       lua_Integer n)
+{
+	lua_Integer listed = n;
+
+	lua_pushnil(L);
+	while (lua_next(L, idx)) {
+		int top = lua_gettop(L);
+
+		if (lua_isinteger(L, top - 1) &&
+		    (lua_tointeger(L, top - 1) < 1 ||
+		     lua_tointeger(L, top - 1) > listed)) {
+			if (full(l, ++n)) {
+				lua_pop(L, 2);
+				break;
+			}
+			put(l,
+			    "[%lld] = ", (long long)lua_tointeger(L, top - 1));
+			putvalue(L, l, top, depth + 1);
+		}
+		lua_pop(L, 1);
+	}
+	return n;
 }
 
 static void puttable(lua_State *L, struct line *l, int idx, int depth)
 {
+	const char *names[64];
 	lua_Integer n = 0;
 
 	if (depth >= DEEPEST || !lua_checkstack(L, 8)) {
@@ -172,18 +215,22 @@ static void puttable(lua_State *L, struct line *l, int idx, int depth)
 		return;
 	}
 	put(l, "{");
-	lua_pushnil(L);
-	while (lua_next(L, idx)) {
-		int top = lua_gettop(L);
-
-		put(l, n ? ", " : "");
-		if (++n > ENTRIES_MOST) {
-			put(l, "...");
-			lua_pop(L, 2);
+	for (lua_Integer i = 1; lua_rawgeti(L, idx, i) != LUA_TNIL; i++) {
+		if (full(l, ++n))
 			break;
-		}
-		putkey(L, l, top - 1, n);
-		putvalue(L, l, top, depth + 1);
+		putvalue(L, l, lua_gettop(L), depth + 1);
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+	if (n <= ENTRIES_MOST)
+		n = putnumbered(L, l, idx, depth, n);
+	for (size_t i = 0, count = fieldnames(L, idx, names, NB_COUNT(names));
+	     i < count && n <= ENTRIES_MOST; i++) {
+		if (full(l, ++n))
+			break;
+		put(l, isname(names[i]) ? "%s = " : "[\"%s\"] = ", names[i]);
+		lua_getfield(L, idx, names[i]);
+		putvalue(L, l, lua_gettop(L), depth + 1);
 		lua_pop(L, 1);
 	}
 	put(l, "}");

@@ -45,6 +45,26 @@ describe("nsbox.binds", function()
     end
   end)
 
+  it("refuses the root directory as a target, however it is written", function()
+    for _, root in ipairs { "/", "//", "/.", "/usr/..", "/../", "/a/./../b/.." } do
+      local list, message = binds.check { "/usr:" .. root }
+      assert.is_nil(list)
+      assert.matches("^%[1%] '.*': a box without a root file system of its own shows the host's",
+        message)
+      assert.is_nil((binds.check_tmpfs(root)))
+    end
+    assert.is_nil((binds.check "/"))
+    assert.equal("/mnt", one("/:/mnt").to)
+    assert.equal("/a/../b", one("/:/a/../b").to)
+  end)
+
+  it("says that there is a NUL byte", function()
+    local _, message = binds.check { { "/a\0b" } }
+    assert.equal("[1] '/a\\0b' contains a NUL byte", message)
+    _, message = binds.check_tmpfs "/\0"
+    assert.equal("'/\\0' contains a NUL byte", message)
+  end)
+
   it("makes mounts of tmpfs", function()
     local mount = binds.check_tmpfs("/tmp/")[1]
     assert.same({ "tmpfs", "/tmp", "mode=1777" }, { mount.type, mount.target, mount.data })

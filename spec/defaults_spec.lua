@@ -15,6 +15,16 @@ describe("nsbox.defaults", function()
     end
     assert.equal(12, #defaults.caps)
   end)
+
+  -- this machine may have none of these files: what is missing in a list would not show
+  it("hides and protects all of these paths", function()
+    assert.same({ "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+      "/proc/timer_stats", "/proc/sched_debug", "/proc/interrupts" }, defaults.masked_files)
+    assert.same({ "/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/firmware",
+      "/sys/devices/virtual/powercap" }, defaults.masked_directories)
+    assert.same({ "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger" },
+      defaults.readonly_paths)
+  end)
 end)
 
 describe("a default box", function()

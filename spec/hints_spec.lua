@@ -57,6 +57,18 @@ describe("nsbox.hints", function()
     assert.matches("seccomp filter of an outer container", hint("attr", "ENOSYS"))
   end)
 
+  it("sees that /proc is not mounted", function()
+    pretend { has_proc = function() return false end, mounts = function() return {} end,
+      sysctl = with {}, status = nothing }
+    for _, step in ipairs { "uid_map", "gid_map", "setgroups", "time_offsets" } do
+      assert.matches("^/proc is not mounted here", hint(step, "ENOENT"))
+    end
+    assert.matches("^/proc is not mounted here", hint("open", "ENOENT",
+      { subject = "/proc/1/ns/net" }))
+    assert.matches("there is no /process", hint("mount", "ENOENT", { subject = "/process" }))
+    assert.is_nil(hint("clone", "EPERM", { new = { "user" } }):find("chroot", 1, true))
+  end)
+
   it("answers every known step and errno with one line of text", function()
     for _, family in ipairs { "namespaces", "maps", "mounts", "programs" } do
       for step, codes in pairs(require("nsbox.hints." .. family)) do
@@ -246,6 +258,39 @@ describe("nsbox.hints.mounts", function()
     assert.matches("gid=5 names an id without a mapping", hint("mount", "EINVAL", context))
   end)
 
+  local function binding(subject, from, to)
+    return { subject = subject, mounts = { { grab = from }, { place = 1, target = to } } }
+  end
+
+  it("says which end of a bind is missing", function()
+    assert.equal("there is no /no/a, the source of a bind", hint("bind", "ENOENT",
+      binding("/no/a", "/no/a", "/mnt")))
+    assert.equal("there is no /no/a, the source of a bind", hint("bind", "ENOENT",
+      binding("/no/a", "/no/a", "/no/a")))
+    assert.matches("^there is no /no/b, the target of a bind, which", hint("bind", "ENOENT",
+      binding("/no/b", "/usr", "/no/b")))
+    assert.matches("^there is /etc/passwd here, but not in the box", hint("bind", "ENOENT",
+      binding("/etc/passwd", "/usr", "/etc/passwd")))
+  end)
+
+  it("says which end of a bind is a directory", function()
+    assert.matches("^/usr is a directory, /etc/passwd is a file: a directory can be mounted only",
+      hint("bind", "EINVAL", binding("/etc/passwd", "/usr", "/etc/passwd")))
+    assert.matches("^/etc/passwd is a file, /usr is a directory",
+      hint("bind", "ENOTDIR", binding("/usr", "/etc/passwd", "/usr")))
+    assert.matches("^a part of the path /etc/passwd/x is not a directory",
+      hint("bind", "ENOTDIR", binding("/etc/passwd/x", "/etc/passwd/x", "/usr")))
+    assert.matches("^a tree with mounts of the parent", hint("bind", "EINVAL",
+      binding("/mnt", "/usr", "/mnt")))
+  end)
+
+  it("names the directory that a bind may not pass through", function()
+    local dir = tmpdir()
+    os.execute(("mkdir %s/in; chmod 755 %s; chmod 700 %s/in"):format(dir, dir, dir))
+    assert.matches("^" .. (dir .. "/in"):gsub("%p", "%%%0") .. " has mode 0700 and belongs to uid",
+      hint("bind", "EACCES", binding(dir .. "/in/x", dir .. "/in/x", "/mnt")))
+  end)
+
   it("says which path is missing", function()
     assert.matches("there is no /no/such", hint("bind", "ENOENT", { subject = "/no/such" }))
   end)
@@ -315,6 +360,15 @@ describe("nsbox.hints.programs", function()
     local changed = text:gsub(loader:gsub("%p", "%%%0"), (loader:gsub("ld", "xx")), 1)
     assert.matches("xx.* its loader %(it is linked dynamically%), does not",
       start({ file("program", changed) }).hint)
+  end)
+
+  it("ENAMETOOLONG: does not repeat the name", function()
+    for _, name in ipairs { "/" .. ("x"):rep(10000), ("x"):rep(10000) } do
+      local e = start({ name })
+      assert.matches("^the program's name has 1000%d bytes %('/?x+…'%); a path has", e.hint)
+      assert.is_true(#tostring(e) < 400)
+      assert.is_true(#e.subject > 255)
+    end
   end)
 
   it("EACCES: no x bit", function()

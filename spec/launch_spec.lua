@@ -108,7 +108,7 @@ describe("a launch fails at every step and leaves nothing:", function()
     ]]
     local steps = every(run)
     assert.same(list [[hold pdeathsig uid_map setgroups gid_map unshare time_offsets hostname mount
-      write mount attr bind place bounding caps ambient no_new_privs cwd stdio keep setsid signals
+      write mount attr bind bind bounding caps ambient no_new_privs cwd stdio keep setsid signals
       exec]], steps)
     parents(run, { "pipe", "clone" })
   end)

@@ -38,6 +38,22 @@ describe("nsbox.machine", function()
     assert.is_nil(machine.stat "/no/such")
   end)
 
+  it("does not know what only /proc tells where that is not mounted", function()
+    needs "maps"
+    local inside, sys = require "inside", require "nsbox.sys"
+    local proc, userns, admin, user = inside({ "user", "mnt" }, function()
+      local doctor = require "nsbox.doctor"
+      local probe = require "nsbox.probe"
+      probe.names = function() return {} end
+      assert(sys.mount.mount("tmpfs", "/proc", "tmpfs"))
+      return machine.has_proc(), machine.initial_userns() == nil, machine.has_cap(21),
+        doctor.findings().versions.user
+    end)
+    assert.same({ false, true, true }, { proc, userns, admin })
+    assert.matches("^uid %d+, gid %d+$", user)
+    assert.is_true(machine.has_proc())
+  end)
+
   it("knows the process", function()
     assert.equal(tonumber((sh "id -u")), machine.ids().euid)
     assert.equal(not in_userns(), machine.initial_userns())

@@ -23,6 +23,23 @@ describe("nsbox.mistake", function()
     assert.equal("expected x, got a FILE*", mistake.expected("x", io.stdout))
   end)
 
+  it("blames the next line of the script where the level has none", function()
+    local E = require "nsbox.error"
+    local function wrong() mistake.raise("x", 2) end
+    local function line(f)
+      local ok, err = pcall(f)
+      assert.is_false(ok)
+      return err:match "^[^\n]*(mistake_spec.lua:%d+: x)$" or err
+    end
+    local here
+    local function at(offset) return ("mistake_spec.lua:%d: x"):format(here + offset) end
+    here = debug.getinfo(1, "l").currentline
+    assert.equal(at(1), line(function() wrong() end))
+    assert.equal(at(2), line(function() E.try(wrong) end))
+    assert.equal(at(3), line(function() local v = E.try(pcall(error) and 1 or wrong) return v end))
+    assert.equal("x", select(2, coroutine.resume(coroutine.create(wrong))))
+  end)
+
   it("prints control characters as numbers", function()
     assert.equal("expected x, got 'a\\10b'", mistake.bad("x", "a\nb"))
   end)

@@ -195,6 +195,56 @@ describe("a box's", function()
     assert.same({ "f", "g", "own" }, entries(dir))
   end)
 
+  -- what a script in that directory prints
+  local function from(dir, command, options)
+    local file = tmpdir() .. "/script.lua"
+    spew(file, ("require 'lfs'.chdir %q\n%s\nrequire 'nsbox'.run { 'sh', '-c', %q, %s }"):format(
+      dir, options and options.first or "", command, options and options[1] or ""))
+    return (lua(file))
+  end
+
+  it("working directory is walked to again in its own mounts", function()
+    assert.equal("/proc 1\n", from("/proc", "echo $(pwd -P) [0-9]*"))
+    assert.equal("/proc 1\n", from("/proc", "echo $(pwd -P) [0-9]*", { "bare = true" }))
+    assert.equal("/proc 1\n", from("/proc", "echo $(pwd -P) [0-9]*", { "cwd = '.'" }))
+    assert.equal("/proc/sys/kernel\n", from("/proc", "pwd -P", { "cwd = 'sys/kernel'" }))
+    if slurp "/proc/keys" then
+      assert.equal("0\n", from("/proc", "cat keys | wc -c"))
+    end
+    if require("lfs").attributes("/sys/firmware", "mode") then
+      assert.equal("/sys/firmware *\n", from("/sys/firmware", "echo $(pwd -P) *"))
+    end
+  end)
+
+  it("working directory is / where the box cannot go", function()
+    local dir = tmpdir()
+    os.execute("chmod 755 " .. dir)
+    assert(require("lfs").mkdir(dir .. "/below"))
+    spew(dir .. "/below/secret", "x")
+    local look = "pwd -P; ls secret 2>/dev/null"
+    assert.equal(dir .. "/below\nsecret\n", from(dir .. "/below", look))
+    assert.equal("/\n", from(dir .. "/below", look, { ("tmpfs = %q"):format(dir) }))
+    assert.equal(dir .. "\n", from(dir, look, { ("tmpfs = %q"):format(dir) }))
+    assert(require("lfs").mkdir(dir .. "/gone"))
+    local gone = { "", first = ("os.remove %q"):format(dir .. "/gone") }
+    assert.equal("/\n", from(dir .. "/gone", look, gone))
+    assert(require("lfs").mkdir(dir .. "/gone"))
+    gone[1] = "cwd = '.'"
+    assert.matches("script.lua:3: run: cwd: '.' is relative, and the current directory was deleted",
+      from(dir .. "/gone", look, gone))
+    assert(require("lfs").mkdir(dir .. "/gone"))
+    gone[1] = "bind = 'x:/mnt'"
+    assert.matches("run: bind: 'x' is relative, and the current directory was deleted",
+      from(dir .. "/gone", look, gone))
+  end)
+
+  it("working directory is / where the box's root may not look #root", function()
+    needs "root"
+    local dir = tmpdir()
+    os.execute("chmod 700 " .. dir)
+    assert.equal("/\n", from(dir, "pwd -P"))
+  end)
+
   it("tmpfs is empty, writable, of a size and a mode", function()
     local out = output { "sh", "-c", "ls -A /mnt; stat -c '%a %u %g' /mnt; echo x >/mnt/f; "
       .. "head -c 2000000 /dev/zero >/mnt/big", stderr = "stdout",
@@ -248,7 +298,8 @@ describe("a box's", function()
       return tonumber(output(o):match "^[%d.]+")
     end
     local now = tonumber(slurp "/proc/uptime":match "^[%d.]+")
-    assert.is_true(up { time_offsets = { boottime = 86400 } } >= now + 86400)
+    -- a sum of hundredths may be rounded up
+    assert.is_true(up { time_offsets = { boottime = 86400 } } > now + 86399.99)
     assert.matches("^monotonic +%-?%d+ +%d+\nboottime +7 +500000000\n$", (output { "cat",
       "/proc/self/timens_offsets", time_offsets = { boottime = 7.5 } }))
   end)

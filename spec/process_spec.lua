@@ -53,6 +53,30 @@ describe("nsbox.process", function()
     assert.same({ "exit", 5 }, { r.reason, r.status })
   end)
 
+  it("blames the caller for a plan that C refuses, and closes everything", function()
+    local closed
+    local opened = { { close = function() closed = true end } }
+    local before = #entries "/proc/self/fd"
+    collectgarbage "stop"
+    finally(function() collectgarbage "restart" end)
+    local ok, err = pcall(function()
+      local p = process.start("run", { argv = { "true" }, bogus = 1 },
+        stream.open({ limit = 1, input = "x" }, DEFAULTS), nil, opened)
+      return p
+    end)
+    assert.is_false(ok)
+    assert.matches("^[^\n]*process_spec.lua:%d+: run: plan: unknown field 'bogus'$", err)
+    assert.is_true(closed)
+    assert.equal(before, #entries "/proc/self/fd")
+    ok, err = pcall(function()
+      local p = process.start("run", { argv = { "true" }, stdin = 999 },
+        stream.open({ limit = 1, stdin = "inherit" }, { "inherit", "inherit", "inherit" }))
+      return p
+    end)
+    assert.is_false(ok)
+    assert.matches("^[^\n]*process_spec.lua:%d+: run: stdin: descriptor 999 is not open$", err)
+  end)
+
   it("raises what could not be started, and leaves no descriptor", function()
     local ok, err = pcall(start, "/no/such/program")
     assert.is_false(ok)

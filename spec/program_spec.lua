@@ -115,6 +115,24 @@ describe("a program", function()
       maps = "subuid" }))
   end)
 
+  it("does not wait for a passwd that is a FIFO, nor read one without end", function()
+    local dir = tmpdir()
+    os.execute(("chmod 755 %s; mkfifo %s/fifo"):format(dir, dir))
+    local err = boxes.failure { "true", user = "root", bind = dir .. "/fifo:/etc/passwd" }
+    assert.matches("^run: user root: the box has no /etc/passwd", tostring(err))
+    err = boxes.failure { "true", user = "root", bind = "/dev/zero:/etc/passwd" }
+    assert.equal("user", err.step)
+    local line = ("#"):rep(1023) .. "\n"
+    -- the last line within the first megabyte is cut: its home would be another one
+    spew(dir .. "/long", "me:x:0:0::/me:/bin/sh\n" .. line:rep(1023) .. ("#"):rep(970)
+      .. "\nhalf:x:0:0::/home/" .. ("h"):rep(100) .. ":/bin/sh\nlate:x:0:0::/:/bin/sh\n")
+    local bind = dir .. "/long:/etc/passwd"
+    assert.equal("/me\n", (output { "sh", "-c", "echo $HOME", user = "me", bind = bind }))
+    for _, name in ipairs { "half", "late" } do
+      assert.equal("user", boxes.failure({ "true", user = name, bind = bind }).step)
+    end
+  end)
+
   it("does not find in passwd what a tmpfs hides", function()
     local err = boxes.failure { "true", user = "root", tmpfs = "/etc" }
     assert.matches("^run: user root: the box has no /etc/passwd", tostring(err))

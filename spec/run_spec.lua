@@ -12,6 +12,75 @@ local function script(text, input)
   return lua(file, input)
 end
 
+describe("nsbox.run", function()
+  it("names the line of a mistake through nsbox.try and tail calls", function()
+    local out = script [[
+local nsbox = require "nsbox"
+local function tail(o) return nsbox.run(o) end
+for _, f in ipairs {
+  function() local v = nsbox.try(nsbox.run, { "true", hostnme = 1 }) return v end,
+  function() local v = nsbox.try(nsbox.run, {}) return v end,
+  function() local v = tail { "true", tmpfs = "/" } return v end,
+  function() local v = nsbox.try(nsbox.run, { "true", maps = "self", namespaces = { "mnt" } })
+    return v end,
+  function() local v = nsbox.try(nsbox.run, { "true", stdout = "pipe" }) return v end,
+} do print(select(2, pcall(f))) end
+]]
+    local lines = {}
+    for line in out:gmatch "script.lua:(%d+): run: " do lines[#lines + 1] = line end
+    assert.equal("4 5 6 7 9", table.concat(lines, " "), out)
+  end)
+
+  it("has code and hint where no descriptor is left", function()
+    local dir = tmpdir()
+    spew(dir .. "/few.lua", [[
+local nsbox = require "nsbox"
+for _, o in ipairs { { "true" },
+  { "true", input = "x", stdout = "capture", stderr = "capture" } } do
+  local _, e = nsbox.try(nsbox.run, o)
+  print(e and e.code, e and (e.hint or ""):match "RLIMIT_NOFILE")
+end
+local held = {}
+local run = nsbox.run
+repeat
+  local file = io.open "/dev/null"
+  held[#held + 1] = file
+until not file
+local _, e = pcall(run, { "true" })
+print(type(e) == "table" and e.code, type(e) == "table" and (e.hint or ""):match "RLIMIT_NOFILE")
+]])
+    local out = script(("os.execute 'ulimit -n 6; exec %s %s/few.lua'"):format(
+      os.getenv "LUA" or "lua5.4", dir))
+    assert.equal(("EMFILE\tRLIMIT_NOFILE\n"):rep(3), out)
+  end)
+
+  it("says in a word that there is no descriptor to load the rest with", function()
+    local dir = tmpdir()
+    spew(dir .. "/few.lua", [[
+local run = require "nsbox.run"
+run { "true" } -- what a launch needs is loaded now
+local held = {}
+repeat
+  local file = io.open "/dev/null"
+  held[#held + 1] = file
+until not file
+print(pcall(run, { "true" }))
+]])
+    local out = script(("os.execute 'ulimit -n 20; exec %s %s/few.lua'"):format(
+      os.getenv "LUA" or "lua5.4", dir))
+    assert.matches("^false\trun: .*Too many open files\n$", out)
+  end)
+
+  it("says that /proc is not mounted", function()
+    needs "maps"
+    local text = inside({ "user", "mnt" }, function()
+      assert(sys.mount.mount("tmpfs", "/proc", "tmpfs"))
+      return tostring(select(2, nsbox.try(run, { "true" })))
+    end)
+    assert.matches("hint: /proc is not mounted here", text)
+  end)
+end)
+
 describe("nsbox.run refuses, at the caller's line and before anything is done,", function()
   it("what is no table of options", function()
     misuse(nil, "expected a table of options, got nothing")
@@ -151,7 +220,8 @@ describe("nsbox.run refuses, at the caller's line and before anything is done,",
       "hostname: needs a new uts namespace")
     misuse({ "true", time_offsets = { boottime = 1 }, namespaces = { time = false } },
       "time_offsets: need a new time namespace")
-    misuse({ "true", bind = "/", namespaces = { mnt = false } }, "bind: needs a new mnt namespace")
+    misuse({ "true", bind = "/usr", namespaces = { mnt = false } },
+      "bind: needs a new mnt namespace")
     misuse({ "true", tmpfs = "/tmp", namespaces = { "user" } },
       "tmpfs: needs a new mnt namespace")
   end)

@@ -81,7 +81,13 @@ describe("many launches", function()
       io.write "done\n"
     ]]):format(n, n // 5))
     -- a program that is not instrumented needs no sanitizer; the watchdog is for a hang
-    out, status = sh(("LD_PRELOAD= timeout -k 5 300 %s %s </dev/null"):format(program, script))
+    local run = ("LD_PRELOAD= timeout -k 5 300 %s %s"):format(program, script)
+    out, status = sh(run .. " </dev/null")
+    assert.same({ "done\n", 0 }, { out, status })
+    -- children of a thread that fork and never exec hold copies of descriptors
+    spew(script, (slurp(script):gsub("for i = 1, %d+ do\n%s+local p, out.-\n      end\n", "")
+      :gsub("for i = 1, %d+ do", "for i = 1, 60 do", 1)))
+    out, status = sh(run .. " fork </dev/null")
     assert.same({ "done\n", 0 }, { out, status })
   end)
 end)

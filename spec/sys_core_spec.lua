@@ -105,11 +105,11 @@ describe("nsbox.sys", function()
         fd.open(("x"):rep(100))
         fd.open("a\n\"\1")
         local t = {}
-        for i = 1, 20 do t[i] = "rdonly" end
+        for i = 1, 30 do t[i] = "rdonly" end
         fd.open("/nope", t)]]
       assert.matches('fd%.open%("' .. ("x"):rep(64) .. '"%.%.%.%) = fail', out)
       assert.matches([[fd%.open%("a\n\"\001"%) = fail]], out)
-      assert.equal(12, select(2, out:gsub('"rdonly"', "")))
+      assert.equal(24, select(2, out:gsub('"rdonly"', "")))
       assert.matches('"rdonly", %.%.%.}%)', out)
     end)
 

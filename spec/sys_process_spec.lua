@@ -372,7 +372,7 @@ describe("nsbox.sys.process.spawn", function()
     assert.equal(dir .. "\n", (output { "pwd -P", trycwd = dir, gate = true }))
     refused("cwd", "/nonexistent", errno.ENOENT, output { "pwd", cwd = "/nonexistent" })
     refused("cwd", "/dev/null", errno.ENOTDIR, output { "pwd", cwd = "/dev/null" })
-    assert.equal(sys.process.getcwd() .. "\n", (output { "pwd -P", trycwd = "/nonexistent" }))
+    assert.equal("/\n", (output { "pwd -P", trycwd = "/nonexistent" }))
   end)
 
   it("resets the signals that the host ignores or blocks", function()
@@ -792,7 +792,7 @@ describe("nsbox.sys.process.spawn", function()
         output(box { "true", new = { "mnt" }, mounts = { { grab = none } } }))
       refused("attr", none, errno.ENOENT,
         output(box { "true", new = { "mnt" }, mounts = { { attr = none, set = { "ro" } } } }))
-      refused("place", none, errno.ENOENT, output(box { "true", new = { "mnt" },
+      refused("bind", none, errno.ENOENT, output(box { "true", new = { "mnt" },
         mounts = { { grab = dir, recursive = true }, { place = 1, target = none } } }))
       refused("mount", dir, errno.ENODEV, output(box { "true", new = { "mnt" },
         mounts = { { target = dir, type = "nsboxfs", optional = true } } }))
@@ -1118,7 +1118,7 @@ describe("nsbox.sys.process.spawn", function()
         local p, r = start([[
           for s in TERM INT HUP USR1; do trap "echo $s" $s; done
           sleep 1000 >/dev/null &
-          trap "kill $!; echo WINCH; exit 3" WINCH
+          trap "kill -9 $!; echo WINCH; exit 3" WINCH
           echo ready
           while :; do wait; done]], plan)
         c.await(r:fileno(), "the program")

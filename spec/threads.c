@@ -2,13 +2,17 @@
  * threads.c - a host with threads that are busy in malloc and stdio
  *
  * Embeds Lua and runs the script named by its argument, while four threads
- * hold the locks of libc as often as they can.
+ * hold the locks of libc as often as they can.  With a second argument, one of
+ * them forks instead.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -43,18 +47,38 @@ static void *busy(void *arg)
 	return NULL;
 }
 
+/* children that never exec hold a copy of whatever was open, for good */
+static void *prefork(void *arg)
+{
+	(void)arg;
+	for (int i = 0; i < 200 && !stop; i++) {
+		if (fork() == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;)
+				pause();
+		}
+		usleep(2000);
+	}
+	/* the death signal is sent when the thread ends, not the process */
+	while (!stop)
+		usleep(1000);
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	pthread_t threads[THREADS];
 	lua_State *L = luaL_newstate();
 	int rc;
 
-	if (!L || argc != 2)
+	if (!L || argc < 2)
 		return 2;
 	luaL_openlibs(L);
 	nsbox_preload(L);
 	for (size_t i = 0; i < THREADS; i++)
-		if (pthread_create(&threads[i], NULL, busy, (void *)i) != 0)
+		if (pthread_create(&threads[i], NULL,
+				   argc > 2 && i == 0 ? prefork : busy,
+				   (void *)i) != 0)
 			return 2;
 	rc = luaL_dofile(L, argv[1]);
 	if (rc != LUA_OK)

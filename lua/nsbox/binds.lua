@@ -9,8 +9,10 @@ local function mistake(name, ...)
 end
 
 local function absolute(path, what)
-  if type(path) ~= "string" or path:find("\0", 1, true) then
+  if type(path) ~= "string" then
     return mistake("expected", what, path)
+  elseif path:find("\0", 1, true) then
+    return mistake("nul", path)
   elseif path:sub(1, 1) ~= "/" then
     return nil, ("expected an absolute path, got '%s'"):format(path)
   end
@@ -18,10 +20,36 @@ local function absolute(path, what)
   return path:gsub("(.)/+$", "%1"), nil
 end
 
+-- A mount on "/" is not what a path leads to: "/" stays the root that was there
+-- before, and nothing would be shown or hidden.
+local function target(path, what)
+  local message
+  path, message = absolute(path, what)
+  if not path then
+    return nil, message
+  end
+  local depth = 0
+  for part in path:gmatch "[^/]+" do
+    if part == ".." then
+      depth = math.max(depth - 1, 0)
+    elseif part ~= "." then
+      depth = depth + 1
+    end
+  end
+  if depth == 0 then
+    return nil, ("'%s': a box without a root file system of its own shows the host's root; "
+      .. "name a place below it"):format(path)
+  end
+  return path, nil
+end
+
 local function relative_to_cwd(path)
   if type(path) == "string" and path ~= "" and path:sub(1, 1) ~= "/" then
     local cwd = require("nsbox.sys.process").getcwd()
-    return cwd and cwd .. "/" .. path or path
+    if not cwd then
+      return nil, ("'%s' is relative, and the current directory was deleted"):format(path)
+    end
+    return cwd .. "/" .. path
   end
   return path
 end
@@ -57,9 +85,13 @@ local function one_bind(b)
     return nil, "ro: " .. require("nsbox.mistake").expected("true or false", b.ro)
   end
   local out = { ro = b.ro or false }
-  out.from, message = absolute(relative_to_cwd(b[1]), "a path to show")
+  local from
+  from, message = relative_to_cwd(b[1])
+  if not message then
+    out.from, message = absolute(from, "a path to show")
+  end
   if out.from then
-    out.to, message = absolute(b.to or out.from, "a path to show it at")
+    out.to, message = target(b.to or out.from, "a path to show it at")
   end
   if message then
     return nil, message
@@ -78,7 +110,7 @@ local function one_tmpfs(t)
     end
   end
   local units = require "nsbox.units"
-  local dir, message = absolute(t[1], "a directory")
+  local dir, message = target(t[1], "a directory")
   local size, mode = t.size, t.mode or "1777"
   if dir and size then
     size, message = units.size(size, {})

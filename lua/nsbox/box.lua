@@ -75,10 +75,9 @@ end
 -- @treturn nsbox.Box itself
 -- @raise an Error when the program cannot be started
 function Box:start()
-  if not self._created then
-    if self._closed then
-      error("start: the box is closed", 2)
-    end
+  if self._closed then
+    error("start: the box is closed", 2)
+  elseif not self._created then
     return self
   end
   self._created = false
@@ -105,7 +104,7 @@ function Box:wait(o)
   if self._created then
     error("wait: the box was not started", 2)
   end
-  local result, why = process.methods.wait(self, o)
+  local result, why = self:_wait(o, 2)
   if result and self._options.check and not result.ok then
     require("nsbox.result").fail("box", self._options[1], result)
   end
@@ -216,8 +215,11 @@ local ready_schema = opts.schema("ready", {
 -- @raise an Error, code "ETIMEDOUT"; or when the box ended before
 function Box:ready(o)
   o = ready_schema:check(o, 2)
-  if not (o.port or o.file or o.call) then
-    error("ready: when? port, file or call", 2)
+  local count = (o.port and 1 or 0) + (o.file and 1 or 0) + (o.call and 1 or 0)
+  if count ~= 1 then
+    error("ready: when? one of port, file and call", 2)
+  elseif o.file and o.file:sub(1, 1) ~= "/" then
+    error("ready: file: expected an absolute path, got '" .. o.file .. "'", 2)
   end
   local deadline = wait.now() + o.timeout
   while true do
@@ -242,6 +244,7 @@ end
 
 --- Kills the box and undoes it; twice is harmless.
 function Box:close()
+  self._created = false
   process.methods.close(self)
   if self._ns then
     self._ns:close()

@@ -19,7 +19,7 @@ function M.findings()
       kernel = machine.sysctl("kernel.osrelease") or "unknown",
       system = (machine.read("/etc/os-release") or ""):match('PRETTY_NAME="([^"]*)"') or "unknown",
       user = ("uid %d, gid %d%s"):format(ids.euid, ids.egid,
-        machine.initial_userns() and "" or ", inside a user namespace"),
+        machine.initial_userns() == false and ", inside a user namespace" or ""),
     },
   }
   for _, name in ipairs(probe.names()) do

@@ -111,20 +111,21 @@ local function arguments(f, ...)
   if type(f) ~= "table" or type(f[1]) ~= "function" then
     return {}, f, table.pack(...)
   end
-  local o, args = {}, {}
-  for key, value in pairs(f) do
+  -- nil may stand among them: the last that is there counts
+  local o, args = {}, { n = 0 }
+  for key, value in next, f do
     if math.type(key) ~= "integer" then
       o[key] = value
     elseif key > 1 then
-      args[key - 1] = value
+      args[key - 1], args.n = value, math.max(args.n, key - 1)
     end
   end
-  args.n = #f - 1
   return o, f[1], args
 end
 
--- the bytes of the answer, all of them
-local function collect(handle)
+-- the bytes of the answer, all of them; another process may hold a copy of its
+-- other end, so that the end of the child is the end, too
+local function collect(handle, p)
   local chunks = {}
   handle:nonblock(true)
   wait.until_(function()
@@ -133,7 +134,7 @@ local function collect(handle)
       if data then
         chunks[#chunks + 1] = data
       elseif errno == EAGAIN then
-        return nil
+        return p._result
       else
         return message or true
       end
@@ -184,7 +185,7 @@ function M.call(place, level, f, ...)
     require("nsbox.error").spawn_failed("call", plan, bytes, errno, step, subject)
   end
   local p <close> = process.adopt(handle, streams, o.timeout)
-  local text = collect(bytes)
+  local text = collect(bytes, p)
   local result = p:wait()
   return answer(place, result, sys.results(text))
 end

@@ -30,6 +30,8 @@
 ---@field result? table what a program that ran and failed left
 ---@field traceback? string only when NSBOX_TRACE is set
 
+local LONGEST <const> = 4096 -- PATH_MAX
+
 local Error = { __name = "nsbox.Error" }
 
 local function is(x)
@@ -40,6 +42,11 @@ local function one_line(text)
   return (text:gsub("%s+$", ""):gsub("%s*\n%s*", "; "))
 end
 
+-- a name of thousands of bytes is still in the field
+local function short(text)
+  return #text > LONGEST and text:sub(1, 60) .. "…" or text
+end
+
 -- "op subject: what (CODE)"; a cause takes the place of what is not known here
 local function headline(e)
   local where = e.op or "nsbox"
@@ -47,7 +54,7 @@ local function headline(e)
     where = where .. ": " .. e.step
   end
   if e.subject then
-    where = where .. " " .. e.subject
+    where = where .. " " .. short(e.subject)
   end
   if e.netns then
     where = where .. " (in " .. e.netns .. ")"
@@ -89,13 +96,17 @@ function Error.__concat(a, b)
   return tostring(a) .. tostring(b)
 end
 
+local NO_DESCRIPTOR <const> = "this process has as many descriptors open as RLIMIT_NOFILE "
+  .. "allows: close handles, or raise the limit (ulimit -n)"
+
 -- a hint is help for people: a mistake in composing it must not hide the error
 local function hint_for(e, context)
   if e.hint == nil and e.errno and not e.cause then
     local ok, hint = pcall(function()
       return require("nsbox.hints").hint(e.op, e.step, e.errno, context)
     end)
-    return ok and hint or nil
+    -- then the hints, which are files, cannot be read either
+    return ok and hint or e.code == "EMFILE" and NO_DESCRIPTOR or nil
   end
   return e.hint or nil
 end
@@ -109,8 +120,10 @@ local M = { Error = Error }
 -- @tparam[opt] table context what the hint may look at, see `nsbox.hints`
 -- @treturn nsbox.Error
 function M.new(fields, context)
-  local ok, names = pcall(require, "nsbox.sys.errno")
+  -- not by the submodule's own name: that opens a file, which EMFILE forbids
+  local ok, sys = pcall(require, "nsbox.sys")
   if ok then
+    local names = sys.errno
     fields.code = fields.code or names[fields.errno or 0]
     local number = names[fields.code or ""]
     fields.errno = fields.errno or math.type(number) and number

@@ -59,6 +59,16 @@ function anywhere.ENOMEM()
   return "the kernel found no memory: see /proc/meminfo and the memory limit of this cgroup"
 end
 
+-- steps that open a file of /proc, whatever their subject is
+local of_proc = { uid_map = true, gid_map = true, setgroups = true, time_offsets = true }
+
+local function without_proc(step, code, context)
+  local about = of_proc[step] or tostring(context.subject or ""):sub(1, 6) == "/proc/"
+  if code == "ENOENT" and about and not machine.has_proc() then
+    return "/proc is not mounted here, and a launch needs it; as root: mount -t proc proc /proc"
+  end
+end
+
 local M = {}
 
 --- Composes a hint.
@@ -77,7 +87,8 @@ function M.hint(op, step, errno, context)
   context = context or {}
   local family = families[step]
   local texts = family and require("nsbox.hints." .. family)[step]
-  local text = texts and texts[code] and texts[code](context)
+  local text = without_proc(step, code, context)
+    or texts and texts[code] and texts[code](context)
   if not text and anywhere[code] then
     text = anywhere[code](context)
   end

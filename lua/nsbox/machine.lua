@@ -110,8 +110,8 @@ function M.exists(path)
   if file then
     file:close()
   end
-  -- neither a missing file nor a file where a directory should be
-  return file ~= nil or (errno ~= 2 and errno ~= 20)
+  -- no missing file, no file where a directory should be, no name that is too long
+  return file ~= nil or (errno ~= 2 and errno ~= 20 and errno ~= 36)
 end
 
 --- The processes' ids, see credentials(7).
@@ -121,18 +121,30 @@ function M.ids()
 end
 
 --- Whether uid 0 here is the kernel's own: no user namespace around us.
--- @treturn boolean
+-- @treturn ?boolean nil when /proc is not there to tell
 function M.initial_userns()
   local text = M.read("/proc/self/uid_map")
-  return text ~= nil and text:match("^%s*0%s+0%s+4294967295%s*$") ~= nil
+  return text and text:match("^%s*0%s+0%s+4294967295%s*$") ~= nil
 end
 
 --- Whether this process has a capability in its effective set.
 -- @tparam integer number of the capability, see capabilities(7)
 -- @treturn boolean
 function M.has_cap(number)
-  local mask = math.tointeger(tonumber(M.status("CapEff") or "0", 16))
-  return (mask >> number) & 1 == 1
+  local cap = require "nsbox.sys.cap"
+  local wanted = cap.names()[number + 1]
+  for _, name in ipairs(cap.get().effective) do
+    if name == wanted then
+      return true
+    end
+  end
+  return false
+end
+
+--- Whether /proc is mounted: nearly all of this module needs it.
+-- @treturn boolean
+function M.has_proc()
+  return M.exists("/proc/self/status")
 end
 
 return M

@@ -145,6 +145,28 @@ function M.no_list(key)
   return ("expected a list, got a table with the key %s"):format(show(key))
 end
 
+-- where the modules of this library are: their chunks are named alike
+local OURS <const> = debug.getinfo(1, "S").source:match "^(.*)mistake%.lua$"
+
+--- Raises a mistake at the line that made it.
+-- Like `error`, but where the level has no line of the script, as in
+-- `nsbox.try(nsbox.run, …)` or after a tail call, the next caller that has one
+-- is blamed.
+-- @tparam string message
+-- @tparam integer level as in `error`: 1 is the function that calls raise
+function M.raise(message, level)
+  local frame
+  repeat
+    level = level + 1
+    frame = debug.getinfo(level, "Sl")
+  until not frame or frame.currentline > 0
+    and not (OURS and frame.source:sub(1, #OURS) == OURS)
+  if frame then
+    message = ("%s:%d: %s"):format(frame.short_src, frame.currentline, message)
+  end
+  error(message, 0)
+end
+
 --- Puts the name of the option before what is wrong with it.
 -- @tparam string|integer key
 -- @tparam string message as another function here made it

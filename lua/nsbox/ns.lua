@@ -56,19 +56,49 @@ local function check_kinds(op, kinds, level)
   return #kinds > 0 and kinds or nil
 end
 
---- The namespaces of a process, a box, or this script.
--- @param place a pid, a box, an ns object; nil: our own
--- @tparam string ... kinds; none: all
--- @treturn nsbox.Namespaces
-function M.of(place, ...)
-  local kinds = check_kinds("ns.of", { ... }, 2)
+-- without kinds: those that a place of this form has
+local function kinds_of(op, place, level)
+  if type(place) == "string" then
+    local handle = not place:find("/", 1, true) and "net"
+      or require("nsbox.error").check(op, place, sys.open(place))
+    if handle == "net" then
+      return { "net" }
+    end
+    local kind = handle:kind()
+    handle:close()
+    return { kind }
+  elseif type(place) == "userdata" and place.kind then
+    return { place:kind() }
+  elseif type(place) ~= "table" then
+    return KINDS
+  end
+  -- a box that has ended says so, at the line that asked
+  if place.state and place._result then
+    error(("%s: box %s has ended: its namespaces are gone"):format(op, place.name or place.pid),
+      level + 1)
+  end
+  local own = place.state and place.ns or place
+  return own.kinds or { own.kind }
+end
+
+local function of(op, level, place, ...)
+  local kinds = check_kinds(op, { ... }, level + 1)
+  if place == nil then
+    place = require("nsbox.sys.process").getpid()
+  end
+  local fine, wrong = require("nsbox.place").check(place, "net")
+  if not fine then
+    error(op .. ": " .. wrong, level + 1)
+  elseif getmetatable(place) == Ns and not place._handles then
+    error(op .. ": the ns object is closed", level + 1)
+  end
   local handles = {}
-  place = place == nil and require("nsbox.sys.process").getpid() or place
-  local own = type(place) == "table" and (place.state and place.ns or place)
-  kinds = kinds or own and (own.kinds or { own.kind }) or KINDS
+  kinds = kinds or kinds_of(op, place, level + 1)
   local ok, err = pcall(function()
     for _, kind in ipairs(kinds) do
-      handles[kind] = require("nsbox.place").open(place, kind)
+      if not handles[kind] then
+        handles[kind] = require("nsbox.place").open(place, kind, op)
+      end
     end
   end)
   if not ok then
@@ -78,6 +108,15 @@ function M.of(place, ...)
     error(err, 0)
   end
   return make(handles)
+end
+
+--- The namespaces of a process, a box, or this script.
+-- @param place a pid, a box, an ns object; nil: our own
+-- @tparam string ... kinds; none: all
+-- @treturn nsbox.Namespaces
+function M.of(place, ...)
+  local ns = of("ns.of", 2, place, ...)
+  return ns
 end
 
 --- A namespace by a path, or a network namespace by its name.
@@ -99,6 +138,9 @@ local function new_options(o)
     if not NEW[kind] then
       return nil, kind == "pid" and "a pid namespace ends with its first process: make a box"
         or require("nsbox.mistake").not_one_of(tostring(kind), NEW)
+    end
+    if seen[kind] then
+      return nil, ("'%s' stands there twice"):format(kind)
     end
     options[i], seen[kind] = kind, true
   end
@@ -122,8 +164,10 @@ function M.new(o)
     error("ns.new: expected a list of kinds", 2)
   end
   for key in next, o do
-    if type(key) == "string" and key ~= "maps" then
-      error("ns.new: " .. require("nsbox.mistake").unknown(key, { maps = true }), 2)
+    if math.type(key) == "integer" and key > #o then
+      error("ns.new: the array part has a hole", 2)
+    elseif math.type(key) ~= "integer" and key ~= "maps" then
+      error("ns.new: " .. require("nsbox.mistake").unknown(tostring(key), { maps = true }), 2)
     end
   end
   local options, wrong = new_options(o)
@@ -139,7 +183,7 @@ function M.new(o)
   if not child then
     require("nsbox.error").spawn_failed("ns.new", options, bytes, errno, step, subject)
   end
-  local ok, made = pcall(M.of, child, table.unpack(o))
+  local ok, made = pcall(of, "ns.new", 2, child, table.unpack(o))
   child:kill "KILL"
   require("nsbox.wait").poll { [child:fileno()] = "r" }
   child:status()
@@ -158,8 +202,23 @@ end
 -- @param b the same
 -- @treturn table `{ [kind] = { a = inode, b = inode, same = boolean } }`
 function M.compare(a, b)
-  local x = getmetatable(a) == Ns and a or M.of(a)
-  local y = getmetatable(b) == Ns and b or M.of(b)
+  for _, place in pairs { a, b } do
+    local fine, wrong = require("nsbox.place").check(place, "net")
+    if not fine then
+      error("ns.compare: " .. wrong, 2)
+    end
+  end
+  -- identity needs no descriptor: a closed ns object has it, too
+  local x = getmetatable(a) == Ns and a or of("ns.compare", 2, a)
+  local ok, y = pcall(function()
+    return getmetatable(b) == Ns and b or of("ns.compare", 3, b)
+  end)
+  if not ok then
+    if not rawequal(x, a) then
+      x:close()
+    end
+    error(y, 0)
+  end
   local out = {}
   for _, kind in ipairs(KINDS) do
     if x[kind] and y[kind] then
@@ -168,7 +227,7 @@ function M.compare(a, b)
     end
   end
   for _, pair in ipairs { { a, x }, { b, y } } do
-    if pair[1] ~= pair[2] then
+    if not rawequal(pair[1], pair[2]) then
       pair[2]:close()
     end
   end
@@ -193,22 +252,22 @@ end
 --- Removes a pin: unmounts it and removes its file.
 -- @tparam string where a path, or the name of a network namespace
 function M.unpin(where)
-  require("nsbox.pin").remove(where)
+  require("nsbox.pin").remove(where, 2)
 end
 
 -- the methods ---------------------------------------------------------------
 
-local function open_handles(self)
+local function open_handles(self, op, level)
   if not self._handles then
-    error("attempt to use a closed ns object", 3)
+    error(op .. ": the ns object is closed", level + 1)
   end
   return self._handles
 end
 
-local function place_of(self)
-  local join = {}
-  for _, kind in ipairs(self.kinds) do
-    join[#join + 1] = open_handles(self)[kind]
+local function place_of(self, op)
+  local handles, join = open_handles(self, op, 3), {}
+  for i, kind in ipairs(self.kinds) do
+    join[i] = handles[kind]
   end
   local root = self.user and 0 or nil
   return { join = join, uid = root, gid = root, name = tostring(self) }
@@ -221,7 +280,8 @@ function methods:pin(where)
   if not self.kind then
     error("pin: an object of one kind, this one has " .. table.concat(self.kinds, " "), 2)
   end
-  self._pin = require("nsbox.pin").make(open_handles(self)[self.kind], self.kind, where)
+  local handle = open_handles(self, "pin", 2)[self.kind]
+  self._pin = require("nsbox.pin").make(handle, self.kind, where, 2)
   return self
 end
 
@@ -230,7 +290,7 @@ function methods:unpin()
   if not self._pin then
     error("unpin: this object has pinned nothing", 2)
   end
-  require("nsbox.pin").remove(self._pin)
+  require("nsbox.pin").remove(self._pin, 2)
   self._pin = nil
 end
 
@@ -238,7 +298,7 @@ end
 -- @tparam table|string o the program and its arguments, PROGRAM options
 -- @treturn nsbox.Result
 function methods:exec(o)
-  local result = require("nsbox.enter").exec(place_of(self), o, 2)
+  local result = require("nsbox.enter").exec(place_of(self, "exec"), o, 2)
   return result
 end
 
@@ -246,7 +306,7 @@ end
 -- @tparam table|string o the program and its arguments, PROGRAM options
 -- @treturn nsbox.Process
 function methods:spawn(o)
-  local p = require("nsbox.enter").spawn(place_of(self), o, 2)
+  local p = require("nsbox.enter").spawn(place_of(self, "spawn"), o, 2)
   return p
 end
 
@@ -255,7 +315,7 @@ end
 -- @param ... its arguments
 -- @return f's values
 function methods:call(f, ...)
-  return require("nsbox.enter").call(place_of(self), 2, f, ...)
+  return require("nsbox.enter").call(place_of(self, "call"), 2, f, ...)
 end
 
 --- Lets go of the descriptors; twice is harmless.

@@ -152,7 +152,7 @@ function Schema:check(given, level)
   if out then
     return out
   end
-  error(self.name .. ": " .. message, (level or 1) + 1)
+  require("nsbox.mistake").raise(self.name .. ": " .. message, (level or 1) + 1)
 end
 
 local M = {}

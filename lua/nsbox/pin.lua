@@ -16,15 +16,16 @@ local function fail(op, subject, message, errno)
 end
 
 -- where a name or a path is; a name is for network namespaces only
-local function path_of(where, kind)
+local function path_of(op, where, kind, level)
   if type(where) ~= "string" or where == "" or where:find("\0", 1, true) then
-    error("pin: expected a path, or a name under " .. DIR, 3)
+    error(op .. ": expected a path, or a name under " .. DIR, level + 1)
   elseif where:find("/", 1, true) then
     return where
   elseif kind ~= "net" then
-    error(("pin: '%s' is no path; only network namespaces have names"):format(where), 3)
+    error(("%s: '%s' is no path; only network namespaces have names"):format(op, where),
+      level + 1)
   elseif where == "." or where == ".." then
-    error(("pin: '%s' is no name"):format(where), 3)
+    error(("%s: '%s' is no name"):format(op, where), level + 1)
   end
   return DIR .. "/" .. where
 end
@@ -54,9 +55,10 @@ end
 -- @param handle an ns handle
 -- @tparam string kind
 -- @tparam string where a path that does not exist yet, or a name
+-- @tparam integer level whose line to blame
 -- @treturn string the path
-function M.make(handle, kind, where)
-  local path = path_of(where, kind)
+function M.make(handle, kind, where, level)
+  local path = path_of("pin", where, kind, level + 1)
   if path:sub(1, #DIR + 1) == DIR .. "/" then
     prepare_dir()
   end
@@ -77,8 +79,9 @@ end
 
 --- Removes a pin; one that is gone already is fine.
 -- @tparam string where a path, or a name
-function M.remove(where)
-  local path = path_of(where, "net")
+-- @tparam integer level whose line to blame
+function M.remove(where, level)
+  local path = path_of("unpin", where, "net", level + 1)
   local ok, message, errno = mount.umount(path, { "detach" })
   if not ok and errno ~= 2 and errno ~= 22 then
     fail("unpin", path, message, errno)

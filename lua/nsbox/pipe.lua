@@ -80,6 +80,21 @@ function formats.a()
   return nil
 end
 
+local function check_open(self, op)
+  if self._closed or not pcall(self._handle.fileno, self._handle) then
+    error(op .. ": the pipe is closed", 3)
+  end
+end
+
+-- as for a Lua file; "*l" is the old way
+local function check_format(op, format, level)
+  format = type(format) == "string" and format:gsub("^%*", "") or format or "l"
+  if not formats[format] and not (math.type(format) == "integer" and format >= 0) then
+    error(op .. ": expected 'l', 'L', 'a' or a number of bytes", level + 1)
+  end
+  return format
+end
+
 --- Reads, as a Lua file does.
 -- @tparam[opt="l"] string|integer format "l", "L", "a", or a number of bytes
 -- @tparam[opt] table o `timeout` in seconds
@@ -87,12 +102,10 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string "timeout"; what came so far is kept for the next read
 function Pipe:read(format, o)
-  format = type(format) == "string" and format:gsub("^%*", "") or format or "l"
-  local number = math.type(format) == "integer" and format >= 0
-  if not number and not formats[format] then
-    error("read: expected 'l', 'L', 'a' or a number of bytes", 2)
-  end
-  local timeout = o and o.timeout
+  format = check_format("read", format, 2)
+  check_open(self, "read")
+  local number = math.type(format)
+  local timeout = o and require("nsbox.waits").timeout("read", o, 2)
   local deadline = timeout and wait.now() + timeout
   while true do
     local text
@@ -117,6 +130,8 @@ end
 -- @tparam[opt="l"] string format
 -- @treturn function
 function Pipe:lines(format)
+  check_format("lines", format, 2)
+  check_open(self, "lines")
   return function()
     return self:read(format)
   end
@@ -131,6 +146,7 @@ function Pipe:write(s)
   if type(s) ~= "string" then
     error("write: expected a string, got a " .. type(s), 2)
   end
+  check_open(self, "write")
   local at = 1
   wait.until_(function()
     while at <= #s do
@@ -150,6 +166,7 @@ end
 
 --- Closes it; twice is harmless.
 function Pipe:close()
+  self._closed = true
   self._handle:close()
 end
 

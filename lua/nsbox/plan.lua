@@ -7,11 +7,14 @@
 --
 -- @module nsbox.plan
 
+local fd = require "nsbox.sys.fd"
 local process = require "nsbox.sys.process"
 local program = require "nsbox.program"
 local opts = require "nsbox.opts"
 
 local M = {}
+
+local READ_MAX <const> = 1 << 20 -- bytes of a box's passwd or group
 
 -- all kinds but time, which only offsets make useful
 local KINDS <const> = { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup" }
@@ -304,6 +307,26 @@ local function below(path, dir)
   return path == dir or path:sub(1, #dir + 1) == dir .. "/"
 end
 
+-- A box's own file may be anything: what is no regular file is not read (a
+-- FIFO would wait for ever), and nothing beyond a size that none should have.
+local function read_some(path)
+  local file <close> = fd.open(path, { "rdonly", "nonblock" })
+  local stat = file and fd.stat(file)
+  if not stat or stat.type ~= "file" then
+    return nil
+  end
+  local chunks, size = {}, 0
+  while size < READ_MAX do
+    local chunk = file:read(math.min(READ_MAX - size, 65536))
+    if not chunk then
+      return table.concat(chunks)
+    end
+    chunks[#chunks + 1], size = chunk, size + #chunk
+  end
+  -- half a line could name another id
+  return table.concat(chunks):match "^.*\n" or ""
+end
+
 -- reads a file as the box will see it, through its binds
 local function box_reader(o)
   return function(path)
@@ -321,13 +344,28 @@ local function box_reader(o)
     if hidden then
       return nil
     end
-    local file = io.open(path, "rb")
-    local text = file and file:read "a"
-    if file then
-      file:close()
-    end
-    return text
+    return read_some(path)
   end
+end
+
+-- Where the program starts. A directory that was entered before the box's
+-- mounts lies under them: the caller's /proc would show the host's processes,
+-- and what a tmpfs hides would be seen. So every path is walked again in the
+-- box's own mounts: the caller's as far as the box may, else "/".
+local function add_cwd(plan, o, chosen)
+  local cwd = o.cwd
+  if chosen.mnt and not (cwd and cwd:sub(1, 1) == "/") then
+    local here = process.getcwd()
+    here = here and here:sub(1, 1) == "/" and here
+    if not cwd then
+      plan.trycwd = here or "/"
+    elseif here then
+      cwd = here .. "/" .. cwd
+    else
+      return ("cwd: '%s' is relative, and the current directory was deleted"):format(cwd)
+    end
+  end
+  plan.cwd = cwd
 end
 
 -- the kinds in which the box is not with its caller
@@ -350,9 +388,13 @@ function M.build(o, op, level)
   local idle = op == "box" and #o == 0
   local wrong = not idle and program.conflict(o) or conflict(o, chosen)
   if wrong then
-    error(op .. ": " .. wrong, level + 1)
+    require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
   end
   local plan = { argv = o, pdeathsig = "KILL" }
+  wrong = add_cwd(plan, o, chosen)
+  if wrong then
+    require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
+  end
   local opened = add_namespaces(plan, chosen, op)
   if chosen.user == true then
     plan.maps = require("nsbox.idmap").resolve(o.maps, op)
@@ -375,10 +417,6 @@ function M.build(o, op, level)
   end
   plan.setsid = not o.bare
   plan.init = o.init
-  plan.cwd = o.cwd
-  if not o.cwd and (o.bind or o.tmpfs or chosen.mnt and chosen.mnt ~= true) then
-    plan.trycwd = process.getcwd() or nil
-  end
   plan.env, plan.path = program.environment(o.env, user and user.home
     or (plan.maps or plan.join or process.geteuid() == 0) and "/root" or "/")
   return plan, opened, own_kinds(chosen)

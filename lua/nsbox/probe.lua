@@ -71,7 +71,11 @@ local function probe(name, what, try)
 end
 
 probe("root", "privilege in the first user namespace", function()
-  if not require("nsbox.idmap").who().root then
+  local ids = sys.process.ids()
+  if ids.euid == 0 and require("nsbox.machine").initial_userns() == nil then
+    return false, "/proc does not say whether this is the first user namespace",
+      "as root: mount -t proc proc /proc"
+  elseif not require("nsbox.idmap").who().root then
     return false, "this process is not root, or root of a user namespace only",
       "run it as root; what needs no privilege works without"
   end
@@ -141,6 +145,9 @@ end)
 
 probe("delegation", "a cgroup of our own to put limits in", function()
   local machine = require "nsbox.machine"
+  if not machine.has_proc() then
+    return false, "/proc is not there to tell the own cgroup", "as root: mount -t proc proc /proc"
+  end
   local own = (machine.read("/proc/self/cgroup") or ""):match("0::(/[^\n]*)")
   for _, mount in ipairs(own and machine.mounts() or {}) do
     if mount.fstype == "cgroup2" then

@@ -16,6 +16,22 @@ Process.__index = Process
 
 local M = { methods = Process }
 
+-- What C refuses to take (a plan that is too large, say) is a mistake of the
+-- script, whose line C cannot know.
+local function refused(op, message)
+  message = tostring(message):gsub("^[^\n]-:%d+: ", "")
+  message = message:match "^bad argument #%d+ to '[^']*' %((.*)%)$" or message
+  require("nsbox.mistake").raise(op .. ": " .. message, 3)
+end
+
+local function failed(op, plan, message, errno, ...)
+  local ok, e = pcall(require, "nsbox.error")
+  if not ok then -- a module is a file: without a free descriptor there is no more to say
+    error(op .. ": " .. message, 0)
+  end
+  e.spawn_failed(op, plan, message, errno, ...)
+end
+
 --- Starts the program of a plan.
 -- @tparam string op the verb, for errors: `"run"`
 -- @tparam table plan for `sys.process.spawn`, without the streams
@@ -30,13 +46,16 @@ function M.start(op, plan, streams, timeout, opened, class)
     plan[name] = descriptor
   end
   local started = wait.now()
-  local handle, message, errno, step, subject = spawn(plan)
+  local ok, handle, message, errno, step, subject = pcall(spawn, plan)
   for _, used in ipairs(opened or {}) do
     used:close()
   end
-  if not handle then
+  if not ok or not handle then
     streams:close(true)
-    require("nsbox.error").spawn_failed(op, plan, message, errno, step, subject)
+    if not ok then
+      refused(op, handle)
+    end
+    failed(op, plan, message, errno, step, subject)
   end
   return M.adopt(handle, streams, timeout, started, class)
 end
@@ -116,7 +135,13 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string "timeout"
 function Process:wait(o)
-  local timeout = o and require("nsbox.waits").timeout("wait", o, 2)
+  local result, why = self:_wait(o, 2)
+  return result, why
+end
+
+-- level: whose line to blame
+function Process:_wait(o, level)
+  local timeout = o and require("nsbox.waits").timeout("wait", o, level + 1)
   return wait.until_(function()
     return self._result
   end, timeout and wait.now() + timeout)
@@ -127,6 +152,7 @@ end
 -- @treturn boolean false when it has ended
 -- @see signal(7)
 function Process:kill(signal)
+  signal = signal and require("nsbox.waits").signal(signal, 2)
   if self._result then
     return false
   end

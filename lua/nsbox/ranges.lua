@@ -7,6 +7,7 @@
 -- @module nsbox.ranges
 
 local MAX_LINES <const> = 340        -- of a map, see user_namespaces(7)
+local PAGE <const> = 4096            -- the text of a map has to be shorter
 local END <const> = 0xffffffff       -- (uid_t)-1 is no id
 local LIST <const> = "expected a list of { inside, outside, length }"
 
@@ -59,6 +60,15 @@ local function overlap(ranges, field)
   end
 end
 
+-- the bytes of a map as it is written, a line for each range
+local function text_size(ranges)
+  local size = 0
+  for _, range in ipairs(ranges) do
+    size = size + #("%d %d %d\n"):format(range[1], range[2], range[3])
+  end
+  return size
+end
+
 local function copy_ranges(ranges)
   if type(ranges) ~= "table" or #ranges == 0 then
     return nil, LIST
@@ -81,6 +91,10 @@ local function copy_ranges(ranges)
     end
   end
   local message = overlap(copies, 1) or overlap(copies, 2)
+  if not message and text_size(copies) >= PAGE then
+    message = ("a map has less than %d bytes of text, these %d ranges have %d: join ranges that "
+      .. "touch, or use smaller ids"):format(PAGE, #copies, text_size(copies))
+  end
   if message then
     return nil, message
   end
@@ -90,6 +104,8 @@ end
 local M = {}
 
 --- Checks the tables that the option `maps` takes.
+-- A list has at most 340 ranges, and less than a page of text: lines of three
+-- decimal numbers, so some 120 ranges of the largest ids.
 -- @tparam table maps a list of `{ inside, outside, length }`, or `{ uid = list, gid = list }`
 -- @treturn ?table a copy `{ uid = ranges, gid = ranges }`
 -- @treturn[2] nil

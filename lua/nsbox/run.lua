@@ -29,7 +29,7 @@ local function run(o)
   o = schema:check(o, 2)
   local wrong = program.conflict(o, true)
   if wrong then
-    error("run: " .. wrong, 2)
+    require("nsbox.mistake").raise("run: " .. wrong, 2)
   end
   local p, opened = plan.build(o, "run", 2)
   local running <close> = process.start("run", p, stream.open(o, DEFAULTS), o.timeout, opened)

@@ -26,10 +26,16 @@ local function fail(message, errno)
   require("nsbox.error").raise { op = "stream", detail = message, errno = errno }
 end
 
+-- while streams are opened: what to raise once they are closed, since loading
+-- nsbox.error takes a descriptor, and there may be none left
+local function cannot_open(message, errno)
+  error({ op = "stream", detail = message, errno = errno }, 0)
+end
+
 local function pipe(self)
   local r, w, errno = fd.pipe()
   if not r then
-    fail(w, errno)
+    cannot_open(w, errno)
   end
   self.ours[#self.ours + 1] = r
   self.ours[#self.ours + 1] = w
@@ -45,7 +51,7 @@ end
 local function null(self, name)
   local handle, message, errno = fd.open("/dev/null", { "rdwr" })
   if not handle then
-    fail(message, errno)
+    cannot_open(message, errno)
   end
   self.ours[#self.ours + 1] = handle
   hand_over(self, name, handle)
@@ -119,6 +125,9 @@ function M.open(o, defaults)
   local ok, err = pcall(open_all, self, o, defaults)
   if not ok then
     self:close(true)
+    if type(err) == "table" and not getmetatable(err) then
+      require("nsbox.error").raise(err)
+    end
     error(err, 0)
   end
   return self

@@ -90,12 +90,13 @@ function M.until_(answer, deadline, more)
 end
 
 --- Chooses how a wait sleeps where the running coroutine can yield.
--- @tparam ?string|function how "cqueues", "luv", nil (poll), or a function from
---   `{ [fd] = "r", "w" or "rw" }` and seconds or nil to the ready ones in the
---   same shape, empty for a time-out
+-- @tparam ?function how nil: poll; a function from `{ [fd] = "r", "w" or "rw" }`
+--   and seconds or nil to the ready ones in the same shape, empty for a time-out
 function M.loop(how)
-  if type(how) == "string" then
-    how = require("nsbox.loops")[how]
+  if how ~= nil and type(how) ~= "function" then
+    local got = type(how) == "string" and "'" .. how .. "'" or "a " .. type(how)
+    error(("loop: expected function(fds, timeout) → ready, or nil, got %s; an event loop is "
+      .. "used through such a function"):format(got), 2)
   end
   hook = how
 end

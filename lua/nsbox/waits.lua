@@ -1,4 +1,4 @@
---- Waiting for several, and the options of a wait.
+--- Waiting for several, and what waits and signals take.
 --
 -- @module nsbox.waits
 
@@ -8,6 +8,7 @@ local wait = require "nsbox.wait"
 local M = {}
 
 local schema = {}
+
 --- The option `timeout` of a wait.
 -- @tparam string op
 -- @tparam table o
@@ -17,6 +18,16 @@ function M.timeout(op, o, level)
   schema[op] = schema[op] or opts.schema(op, { timeout = { "duration", doc = "how long to wait" } })
   local checked = schema[op]:check(o, level + 1)
   return checked.timeout
+end
+
+local kill
+--- The signal that `kill` takes.
+-- @param x a word
+-- @tparam integer level whose line to blame
+-- @treturn string
+function M.signal(x, level)
+  kill = kill or opts.schema("kill", { { "signal", doc = "what to send" } })
+  return kill:check({ x }, level + 1)[1]
 end
 
 --- Waits until the first of several programs has ended.
@@ -32,9 +43,17 @@ function M.any(o)
   for i, x in ipairs(o) do
     if type(x) ~= "table" or not x._want then
       error(("wait: argument %d: expected a process or a box, got a %s"):format(i, type(x)), 2)
+    elseif x._created then
+      error(("wait: argument %d: the box was not started"):format(i), 2)
     end
   end
-  local timeout = M.timeout("wait", { timeout = o.timeout }, 2)
+  local named = {}
+  for key, value in next, o do
+    if type(key) ~= "number" then
+      named[key] = value
+    end
+  end
+  local timeout = M.timeout("wait", named, 2)
   local first, why = wait.until_(function()
     for _, x in ipairs(o) do
       if x._result then

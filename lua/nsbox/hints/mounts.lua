@@ -195,11 +195,83 @@ M.mount = with_common {
     return "it is mounted there already, or open for writing while it is to become read-only"
   end,
 }
+-- what a launch's bind failed on: "source" or "target", and what is at its other end
+local function bind_end(context)
+  local mounts = context.mounts or {}
+  for _, mount in ipairs(mounts) do
+    if mount.place and mount.target == context.subject then
+      local source = mounts[mount.place] and mounts[mount.place].grab
+      -- the sources come first: one that is missing was never placed
+      return context.subject == source and not machine.exists(source) and "source" or "target",
+        source
+    end
+  end
+  for _, mount in ipairs(mounts) do
+    if mount.grab == context.subject then
+      return "source"
+    end
+  end
+end
+
+local function bind_missing(context)
+  local path = context.subject
+  local which = bind_end(context)
+  if which == "source" then
+    return machine.exists(path) and ("%s, the source of a bind, is a symbolic link to nothing, or "
+      .. "was made just now"):format(path)
+      or ("there is no %s, the source of a bind"):format(path)
+  elseif which == "target" and machine.exists(path) then
+    return ("there is %s here, but not in the box: a tmpfs or another bind hides it; a bind does "
+      .. "not make its target"):format(path)
+  elseif which == "target" then
+    return ("there is no %s, the target of a bind, which has to exist: make it, or name a place "
+      .. "that exists"):format(path)
+  end
+  return missing(context)
+end
+
+local function bind_mismatch(context)
+  local _, source = bind_end(context)
+  local from, to = source and machine.stat(source), machine.stat(context.subject or "")
+  if not from or not to then
+    return nil
+  end
+  local from_dir, to_dir = from.type == "directory", to.type == "directory"
+  if from_dir ~= to_dir then
+    return ("%s is %s, %s is %s: a directory can be mounted only on a directory, a file only on a "
+      .. "file"):format(source, from_dir and "a directory" or "a file", context.subject,
+      to_dir and "a directory" or "a file")
+  end
+end
+
+local function bind_not_directory(context)
+  return bind_mismatch(context) or ("a part of the path %s is not a directory, or a directory "
+    .. "was to be mounted on a file"):format(context.subject or "")
+end
+
+-- the first directory on the way that not everybody may pass through
+local function bind_denied(context)
+  local path = context.subject or ""
+  for at in path:gmatch "()/" do
+    local parent = at == 1 and "/" or path:sub(1, at - 1)
+    local stat = machine.stat(parent)
+    if stat and stat.type == "directory" and stat.mode & 1 == 0 then
+      return ("%s has mode %04o and belongs to uid %d outside: the box's root, who is another one "
+        .. "outside, may not pass through it; give it the x bit, or map its owner"):format(parent,
+        stat.mode & 4095, stat.uid)
+    end
+  end
+  return ("the box's root may not pass through a directory above %s"):format(path)
+end
+
 M.bind = with_common {
   EPERM = no_power,
-  EINVAL = function()
-    return "a tree with mounts of the parent user namespace in it can be bound only with all "
-      .. "of them (recursive, \"rec\"); an unbindable one not at all"
+  ENOENT = bind_missing,
+  ENOTDIR = bind_not_directory,
+  EACCES = bind_denied,
+  EINVAL = function(context)
+    return bind_mismatch(context) or "a tree with mounts of the parent user namespace in it can "
+      .. "be bound only with all of them (recursive, \"rec\"); an unbindable one not at all"
   end,
 }
 M.open_tree, M.move_mount = M.bind, M.bind

@@ -33,7 +33,7 @@ local function chrooted()
       return false
     end
   end
-  return true
+  return machine.has_proc() -- else there is no table to look at
 end
 
 local function userns_refused()

@@ -7,6 +7,7 @@
 local machine = require "nsbox.machine"
 
 local EXECUTE <const> = 1
+local NAME_MAX <const> = 255
 local DEFAULT_PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 local MACHINES <const> = { [3] = "i386", [40] = "arm", [62] = "x86_64", [183] = "aarch64",
                            [243] = "riscv" }
@@ -74,8 +75,17 @@ local function interpreter_missing(path, text)
   end
 end
 
+local function too_long(context)
+  local name = context.argv and context.argv[1] or context.subject or ""
+  return ("the program's name has %d bytes ('%s…'); a path has at most 4095, each part of it 255")
+    :format(#name, name:sub(1, 40))
+end
+
 local function not_found(context)
   local path, name = program(context)
+  if name and #name > NAME_MAX then
+    return too_long(context)
+  end
   if not path then
     return name and ("no %s in any directory of PATH (%s)"):format(name,
       context.path or DEFAULT_PATH)
@@ -195,6 +205,7 @@ M.exec = {
   ENOTDIR = function(context)
     return ("a part of the path %s is not a directory"):format(context.subject or "")
   end,
+  ENAMETOOLONG = too_long,
   E2BIG = function()
     return "arguments and environment together are too long (see ARG_MAX, and the limit of "
       .. "128 kB for one)"
