@@ -37,7 +37,8 @@ end
 function computed.ns(self)
   if not self._ns then
     if self._result then
-      error(("box %s has ended: its namespaces are gone"):format(self.name or self.pid), 3)
+      -- __index calls this as its tail: level 2 is who asked
+      error(("box %s has ended: its namespaces are gone"):format(self.name or self.pid), 2)
     end
     self._ns = require("nsbox.ns").of(self.pid, table.unpack(self._kinds))
   end
@@ -149,6 +150,7 @@ local function place_of(self, level)
   return {
     join = join, name = tostring(self), setsid = p.setsid,
     uid = p.uid or mapped and 0, gid = p.gid or mapped and 0, groups = p.groups,
+    setgroups = p.maps and p.maps.setgroups,
     caps = p.caps, no_new_privs = p.no_new_privs, home = mapped and "/root" or "/",
     read = function(path)
       local file = io.open(root .. path, "rb")
@@ -177,12 +179,17 @@ function Box:spawn(o)
   return p
 end
 
+-- a tail call has no level to blame
+local function pass(...)
+  return ...
+end
+
 --- Calls a Lua function in the box, in a forked child.
 -- @tparam function|table f or `{ f, …, PROGRAM }`
 -- @param ... its arguments
 -- @return f's values
 function Box:call(f, ...)
-  return require("nsbox.enter").call(place_of(self, 2), 2, f, ...)
+  return pass(require("nsbox.enter").call(place_of(self, 2), 2, f, ...))
 end
 
 local function listens(self, port)

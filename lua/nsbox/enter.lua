@@ -1,7 +1,8 @@
 --- Running something in namespaces that exist: exec, spawn, call.
 --
 -- A place says what to enter and with how much power:
--- `{ join = handles, uid, gid, groups, caps, no_new_privs, home, read, name }`.
+-- `{ join = handles, uid, gid, groups, setgroups, caps, no_new_privs, home, read,
+-- name }`.
 --
 -- setns(2), nsenter(1)
 --
@@ -43,7 +44,8 @@ local function plan_of(op, place, o)
     join = place.join,
     uid = user and user.uid or place.uid,
     gid = user and user.gid or place.gid,
-    groups = user and user.groups or place.groups,
+    -- where setgroups is denied, they stay as they are
+    groups = place.setgroups ~= "deny" and (user and user.groups or place.groups) or nil,
     caps = place.caps,
     no_new_privs = place.no_new_privs,
     cwd = o.cwd,

@@ -86,6 +86,9 @@ local function listed(maps, who, op)
   return out
 end
 
+-- what root's own entries give does not change while a script runs
+local root_range
+
 --- Turns the option `maps` into the field `maps` of a plan for `sys.process.spawn`.
 -- A helper or an entry that is missing raises an Error, a wrong range a string.
 -- @tparam ?string|table maps the option
@@ -95,6 +98,7 @@ end
 -- @treturn table `{ uid, gid, setgroups, newuidmap, newgidmap }`
 function M.resolve(maps, op, who)
   op = op or "maps"
+  local asked = who
   who = who or M.who()
   if maps == nil then
     maps = who.root and "range" or "self"
@@ -108,7 +112,11 @@ function M.resolve(maps, op, who)
   if maps == "self" then
     return self_maps(who)
   elseif maps == "range" then
-    return require("nsbox.subid").root_range(who)
+    if asked then
+      return require("nsbox.subid").root_range(who)
+    end
+    root_range = root_range or require("nsbox.subid").root_range(who)
+    return root_range
   elseif maps == "subuid" then
     return listed(require("nsbox.subid").ranges(who, op), who, op)
   end

@@ -86,11 +86,12 @@ local function of(op, level, place, ...)
   if place == nil then
     place = require("nsbox.sys.process").getpid()
   end
+  if getmetatable(place) == Ns and not place._handles then
+    error(op .. ": the ns object is closed", level + 1)
+  end
   local fine, wrong = require("nsbox.place").check(place, "net")
   if not fine then
     error(op .. ": " .. wrong, level + 1)
-  elseif getmetatable(place) == Ns and not place._handles then
-    error(op .. ": the ns object is closed", level + 1)
   end
   local handles = {}
   kinds = kinds or kinds_of(op, place, level + 1)
@@ -170,7 +171,13 @@ function M.new(o)
       error("ns.new: " .. require("nsbox.mistake").unknown(tostring(key), { maps = true }), 2)
     end
   end
-  local options, wrong = new_options(o)
+  local maps = o.maps ~= nil and o.maps ~= "self"
+  local wrong = maps and select(2, require("nsbox.idmap").parse(o.maps))
+  if wrong then
+    error("ns.new: maps: " .. wrong, 2)
+  end
+  local options
+  options, wrong = new_options(o)
   if not options then
     error("ns.new: " .. wrong, 2)
   end
@@ -194,6 +201,7 @@ function M.new(o)
   if not ok then
     error(made, 0)
   end
+  made._setgroups = options.maps and options.maps.setgroups
   return made
 end
 
@@ -204,7 +212,7 @@ end
 function M.compare(a, b)
   for _, place in pairs { a, b } do
     local fine, wrong = require("nsbox.place").check(place, "net")
-    if not fine then
+    if not fine and getmetatable(place) ~= Ns then
       error("ns.compare: " .. wrong, 2)
     end
   end
@@ -270,7 +278,8 @@ local function place_of(self, op)
     join[i] = handles[kind]
   end
   local root = self.user and 0 or nil
-  return { join = join, uid = root, gid = root, name = tostring(self) }
+  return { join = join, uid = root, gid = root, setgroups = self._setgroups,
+    name = tostring(self) }
 end
 
 --- Pins the namespace at a path: it lives as long as the mount there.
@@ -310,12 +319,17 @@ function methods:spawn(o)
   return p
 end
 
+-- a tail call has no level to blame
+local function pass(...)
+  return ...
+end
+
 --- Calls a Lua function inside, in a forked child.
 -- @tparam function|table f or `{ f, …, PROGRAM }`
 -- @param ... its arguments
 -- @return f's values
 function methods:call(f, ...)
-  return require("nsbox.enter").call(place_of(self, "call"), 2, f, ...)
+  return pass(require("nsbox.enter").call(place_of(self, "call"), 2, f, ...))
 end
 
 --- Lets go of the descriptors; twice is harmless.

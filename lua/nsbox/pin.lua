@@ -6,8 +6,10 @@
 
 local mount = require "nsbox.sys.mount"
 local fd = require "nsbox.sys.fd"
+local ns = require "nsbox.sys.ns"
 
 local DIR <const> = "/run/netns"
+local ENOENT <const>, EINVAL <const> = 2, 22
 
 local M = {}
 
@@ -40,7 +42,7 @@ local function prepare_dir()
     end
   end
   local ok, message, errno = mount.propagation(DIR, "shared", true)
-  if not ok and errno == 22 then -- EINVAL: not a mount point yet
+  if not ok and errno == EINVAL then -- not a mount point yet
     ok, message, errno = mount.mount(DIR, DIR, "none", { "bind", "rec" })
     if ok then
       ok, message, errno = mount.propagation(DIR, "shared", true)
@@ -82,11 +84,17 @@ end
 -- @tparam integer level whose line to blame
 function M.remove(where, level)
   local path = path_of("unpin", where, "net", level + 1)
-  local ok, message, errno = mount.umount(path, { "detach" })
-  if not ok and errno ~= 2 and errno ~= 22 then
-    fail("unpin", path, message, errno)
-  elseif not ok and errno == 22 then
-    fail("unpin", path, "nothing is pinned there", errno)
+  -- another mount is not ours to remove
+  local handle, message, errno = ns.open(path)
+  local ok
+  if handle then
+    handle:close()
+    ok, message, errno = mount.umount(path, { "detach" })
+  end
+  if not ok and errno == ENOENT then
+    return
+  elseif not ok then
+    fail("unpin", path, errno == EINVAL and "nothing is pinned there" or message, errno)
   end
   os.remove(path)
 end
