@@ -153,12 +153,7 @@ local function place_of(self, level)
     setgroups = p.maps and p.maps.setgroups,
     caps = p.caps, no_new_privs = p.no_new_privs, home = mapped and "/root" or "/",
     read = function(path)
-      local file = io.open(root .. path, "rb")
-      local text = file and file:read "a"
-      if file then
-        file:close()
-      end
-      return text
+      return require("nsbox.user").read(root .. path)
     end,
   }
 end

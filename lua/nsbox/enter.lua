@@ -28,18 +28,10 @@ local function schema(op)
   return schemas[op]
 end
 
-local function read_file(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read "a"
-  if file then
-    file:close()
-  end
-  return text
-end
-
 -- what exec, spawn and call have in common
 local function plan_of(op, place, o)
-  local user = o.user and require("nsbox.user").resolve(o.user, place.read or read_file, op)
+  local users = o.user and require "nsbox.user"
+  local user = users and users.resolve(o.user, place.read or users.read, op)
   return {
     join = place.join,
     uid = user and user.uid or place.uid,

@@ -7,14 +7,11 @@
 --
 -- @module nsbox.plan
 
-local fd = require "nsbox.sys.fd"
 local process = require "nsbox.sys.process"
 local program = require "nsbox.program"
 local opts = require "nsbox.opts"
 
 local M = {}
-
-local READ_MAX <const> = 1 << 20 -- bytes of a box's passwd or group
 
 -- all kinds but time, which only offsets make useful
 local KINDS <const> = { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup" }
@@ -307,26 +304,6 @@ local function below(path, dir)
   return path == dir or path:sub(1, #dir + 1) == dir .. "/"
 end
 
--- A box's own file may be anything: what is no regular file is not read (a
--- FIFO would wait for ever), and nothing beyond a size that none should have.
-local function read_some(path)
-  local file <close> = fd.open(path, { "rdonly", "nonblock" })
-  local stat = file and fd.stat(file)
-  if not stat or stat.type ~= "file" then
-    return nil
-  end
-  local chunks, size = {}, 0
-  while size < READ_MAX do
-    local chunk = file:read(math.min(READ_MAX - size, 65536))
-    if not chunk then
-      return table.concat(chunks)
-    end
-    chunks[#chunks + 1], size = chunk, size + #chunk
-  end
-  -- half a line could name another id
-  return table.concat(chunks):match "^.*\n" or ""
-end
-
 -- reads a file as the box will see it, through its binds
 local function box_reader(o)
   return function(path)
@@ -344,7 +321,7 @@ local function box_reader(o)
     if hidden then
       return nil
     end
-    return read_some(path)
+    return require("nsbox.user").read(path)
   end
 end
 

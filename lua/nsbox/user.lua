@@ -91,7 +91,33 @@ local function not_found(op, subject, path, text)
     .. " to look it up in" }
 end
 
+local READ_MAX <const> = 1 << 20 -- bytes of a passwd or group
+
 local M = {}
+
+--- Reads a passwd or group file of a box, which may be anything.
+-- What is no regular file is not read (a FIFO would wait for ever), and
+-- nothing beyond a size that none should have.
+-- @tparam string path
+-- @treturn ?string its text
+function M.read(path)
+  local fd = require "nsbox.sys.fd"
+  local file <close> = fd.open(path, { "rdonly", "nonblock" })
+  local stat = file and fd.stat(file)
+  if not stat or stat.type ~= "file" then
+    return nil
+  end
+  local chunks, size = {}, 0
+  while size < READ_MAX do
+    local chunk = file:read(math.min(READ_MAX - size, 65536))
+    if not chunk then
+      return table.concat(chunks)
+    end
+    chunks[#chunks + 1], size = chunk, size + #chunk
+  end
+  -- half a line could name another id
+  return table.concat(chunks):match "^.*\n" or ""
+end
 
 --- Checks the option `user`, as a type for `nsbox.opts`; also called `check`.
 -- @tparam integer|string spec `1000`, `"1000:100"`, `"www-data"`, `"name:group"`
