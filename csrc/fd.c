@@ -523,10 +523,8 @@ static const luaL_Reg fd_meta[] = {
 };
 
 static const luaL_Reg fd_funcs[] = {
-    {"open", fd_open},
-    {"pipe", fd_pipe},
-    {"poll", fd_poll},
-    {NULL, NULL},
+    {"dup", fd_dup},   {"open", fd_open}, {"pipe", fd_pipe},
+    {"poll", fd_poll}, {NULL, NULL},
 };
 
 struct nb_fd *nb_newfd(lua_State *L)

@@ -32,9 +32,20 @@ describe("nsbox.wait{}", function()
 end)
 
 describe("nsbox.loop", function()
-  it("takes a function, or nil", function()
-    misuse(function() nsbox.loop "luv" end, "got 'luv'; an event loop is used through")
+  it("takes a loop's name, a function, or nil", function()
+    misuse(function() nsbox.loop "luvv" end, "loop: expected one of 'cqueues', 'luv', got 'luvv' "
+      .. "(did you mean 'luv'?)")
     misuse(function() nsbox.loop(3) end, "got a number")
+  end)
+
+  it("says what to install when the library is not there", function()
+    local path, cpath = package.path, package.cpath
+    package.path, package.cpath = path:match "^[^;]*;[^;]*", ""
+    local ok, err = nsbox.try(nsbox.loop, "luv")
+    package.path, package.cpath = path, cpath
+    assert.is_nil(ok)
+    assert.same({ "loop", "luv", "ENOENT" }, { err.op, err.subject, err.code })
+    assert.matches("install luv (package lua-luv", err.hint, 1, true)
   end)
 
   it("sleeps through the function where the coroutine can yield", function()
@@ -44,18 +55,29 @@ describe("nsbox.loop", function()
     local ok, err = pcall(function()
       local co = coroutine.create(function() return p:wait { timeout = 1000 } end)
       local _, fds, timeout = assert(coroutine.resume(co))
-      assert.equal("r", fds[p:fileno()])
+      -- its own descriptor: nobody can close it meanwhile
+      local copy = next(fds)
+      assert.same({ [copy] = "r" }, fds)
+      assert.not_equal(p:fileno(), copy)
       assert.is_true(timeout > 0 and timeout <= 1000)
       p.stdin:close()
-      local alive = true
       local result
-      while alive do
-        _, result = assert(coroutine.resume(co, wait.poll { [p:fileno()] = "r" }))
-        alive = coroutine.status(co) ~= "dead"
+      while coroutine.status(co) ~= "dead" do
+        wait.poll { [copy] = "r" }
+        _, result = assert(coroutine.resume(co, { [copy] = "r" }))
       end
       assert.equal(0, result.status)
     end)
     nsbox.loop(nil)
     assert(ok, err)
+  end)
+
+  it("refuses what the function returns when it is no table", function()
+    local p <close> = program "cat"
+    nsbox.loop(function() end)
+    local ok, err = coroutine.resume(coroutine.create(function() p:wait() end))
+    nsbox.loop(nil)
+    assert.same({ false, "loop: the function returned a nil, not a table of descriptors" },
+      { ok, err })
   end)
 end)

@@ -38,6 +38,38 @@ function M.poll(fds, timeout)
   require("nsbox.error").raise { op = "wait", detail = message, errno = errno }
 end
 
+local Copies = {
+  __close = function(self)
+    for _, copy in ipairs(self) do
+      copy:close()
+    end
+  end,
+}
+
+-- Sleeps in an event loop. It gets descriptors of its own: another coroutine may
+-- close the original meanwhile, or sleep on it as well.
+local function yield(fds, timeout)
+  local copies <close> = setmetatable({}, Copies)
+  local lent, original = {}, {}
+  for number, how in next, fds do
+    local copy, message, errno = fd.dup(number)
+    if not copy then
+      require("nsbox.error").raise { op = "wait", detail = message, errno = errno }
+    end
+    copies[#copies + 1] = copy
+    lent[copy:fileno()], original[copy:fileno()] = how, number
+  end
+  local ready = hook(lent, timeout)
+  if type(ready) ~= "table" then
+    error("loop: the function returned a " .. type(ready) .. ", not a table of descriptors", 0)
+  end
+  local out = {}
+  for number, how in next, ready do
+    out[original[number] or number] = how
+  end
+  return out
+end
+
 --- Takes part in every wait from now on.
 -- @param thing with `_want(fds)`, which adds its descriptors and may return a
 --   deadline, and `_move(ready)`, which does what can be done without waiting
@@ -77,7 +109,7 @@ function M.until_(answer, deadline, more)
         nearest = at
       end
     end
-    local sleep = hook and coroutine.isyieldable() and hook or M.poll
+    local sleep = hook and coroutine.isyieldable() and yield or M.poll
     local ready = sleep(fds, nearest and math.max(0, nearest - now) or nil)
     local things = {}
     for thing in next, active do
@@ -89,16 +121,30 @@ function M.until_(answer, deadline, more)
   end
 end
 
+-- the event loops that have an adapter, and what has the library
+local LOOPS <const> = { cqueues = "lua-cqueues", luv = "lua-luv" }
+
 --- Chooses how a wait sleeps where the running coroutine can yield.
--- @tparam ?function how nil: poll; a function from `{ [fd] = "r", "w" or "rw" }`
---   and seconds or nil to the ready ones in the same shape, empty for a time-out
+-- @tparam ?string|function how nil: poll; "cqueues" or "luv"; a function from
+--   `{ [fd] = "r", "w" or "rw" }` and seconds or nil to the ready ones in the same
+--   shape, empty for a time-out
+-- @raise an Error, code "ENOENT", when the library is not installed
 function M.loop(how)
-  if how ~= nil and type(how) ~= "function" then
-    local got = type(how) == "string" and "'" .. how .. "'" or "a " .. type(how)
-    error(("loop: expected function(fds, timeout) → ready, or nil, got %s; an event loop is "
-      .. "used through such a function"):format(got), 2)
+  if LOOPS[how] then
+    local ok, adapter = pcall(require, "nsbox.loop." .. how)
+    if not ok then
+      require("nsbox.error").raise { op = "loop", subject = how, code = "ENOENT",
+        detail = tostring(adapter):match "^[^\n]*",
+        hint = ("install %s (package %s, or luarocks install %s)"):format(how, LOOPS[how], how) }
+    end
+    hook = adapter
+  elseif type(how) == "string" then
+    error("loop: " .. require("nsbox.mistake").not_one_of(how, LOOPS), 2)
+  elseif how ~= nil and type(how) ~= "function" then
+    error("loop: " .. require("nsbox.mistake").expected("a loop's name, a function or nil", how), 2)
+  else
+    hook = how
   end
-  hook = how
 end
 
 return M
