@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,82 +67,104 @@ static int parse(const char *link, uint64_t *inode)
 	return -1;
 }
 
+/* the kind of namespace that a link names, -1: none; errno is 0 or says why */
 static int readns(int dir, const char *name, uint64_t *inode)
 {
 	char link[64];
-	ssize_t n = readlinkat(dir, name, link, sizeof(link) - 1);
+	ssize_t n;
 
+	errno = 0;
+	n = readlinkat(dir, name, link, sizeof(link) - 1);
 	if (n < 0)
 		return -1;
 	link[n] = '\0';
 	return parse(link, inode);
 }
 
-static void scan_kinds(struct sightings *s, int proc, int pid, uint64_t wanted)
+/* false: not ours to see */
+static bool scan_kinds(struct sightings *s, int dir, int pid, uint64_t wanted)
 {
 	uint64_t inode;
-	int seen = 0;
 
 	for (int k = 0; nb_kinds[k].word; k++) {
-		char name[16] = "ns/";
-
 		if (!(wanted & nb_kinds[k].value))
 			continue;
-		strcat(name, nb_kinds[k].word);
-		if (readns(proc, name, &inode) == k) {
+		if (readns(dir, nb_kinds[k].word, &inode) == k)
 			add(s, k, inode, pid, -1);
-			seen++;
-		} else if (errno == EACCES && seen == 0) {
-			s->unseen++;
-			return;
-		}
+		else if (errno == EACCES)
+			return false;
 	}
+	return true;
 }
 
-static void scan_fds(struct sightings *s, int proc, int pid, uint64_t wanted)
+/* the numbers among the names in a directory; f is told each */
+static int each_number(int dir,
+		       void (*f)(struct sightings *, int dir, const char *name,
+				 uint64_t wanted, int pid),
+		       struct sightings *s, uint64_t wanted, int pid)
 {
-	int fd = openat(proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
+	char buffer[8192] __attribute__((aligned(8)));
+	ssize_t n = 0;
+
+	while (s->err == 0 && (n = getdents64(dir, buffer, sizeof(buffer))) > 0)
+		for (ssize_t at = 0; at < n;) {
+			struct dirent64 *e = (void *)(buffer + at);
+
+			at += e->d_reclen;
+			if (isdigit((unsigned char)e->d_name[0]))
+				f(s, dir, e->d_name, wanted, pid);
+		}
+	return n < 0 ? -1 : 0;
+}
+
+static void see_fd(struct sightings *s, int dir, const char *name,
+		   uint64_t wanted, int pid)
+{
 	uint64_t inode;
+	int kind = readns(dir, name, &inode);
 
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
+	if (kind >= 0 && wanted & nb_kinds[kind].value)
+		add(s, kind, inode, pid, atoi(name));
+}
+
+/* a directory of a process, -1: it ended meanwhile, or is not ours to see */
+static int open_of(int proc, const char *pid, const char *name, int flags)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "%.10s/%s", pid, name);
+	return openat(proc, path, flags | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* each system call here is done for each process there is */
+static void see_process(struct sightings *s, int proc, const char *name,
+			uint64_t wanted, int unused)
+{
+	int pid = atoi(name), dir = open_of(proc, name, "ns", O_PATH);
+	bool seen;
+
+	(void)unused;
+	if (dir < 0)
 		return;
-	}
-	while ((e = readdir(dir))) {
-		int kind = readns(fd, e->d_name, &inode);
-
-		if (kind >= 0 && wanted & nb_kinds[kind].value)
-			add(s, kind, inode, pid, atoi(e->d_name));
-	}
-	closedir(dir);
+	seen = scan_kinds(s, dir, pid, wanted);
+	close(dir);
+	if (!seen)
+		s->unseen++;
+	dir = seen ? open_of(proc, name, "fd", O_RDONLY) : -1;
+	if (dir < 0)
+		return;
+	each_number(dir, see_fd, s, wanted, pid);
+	close(dir);
 }
 
 static void scan(struct sightings *s, uint64_t wanted)
 {
-	DIR *dir = opendir("/proc");
-	struct dirent *e;
+	int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (!dir) {
-		s->err = errno;
-		return;
-	}
-	while (s->err == 0 && (e = readdir(dir))) {
-		int proc;
-
-		if (!isdigit((unsigned char)e->d_name[0]))
-			continue;
-		proc = openat(dirfd(dir), e->d_name,
-			      O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (proc < 0) /* it ended meanwhile */
-			continue;
-		scan_kinds(s, proc, atoi(e->d_name), wanted);
-		scan_fds(s, proc, atoi(e->d_name), wanted);
+	if (proc < 0 || each_number(proc, see_process, s, wanted, 0) < 0)
+		s->err = s->err ? s->err : errno;
+	if (proc >= 0)
 		close(proc);
-	}
-	closedir(dir);
 }
 
 static int by_identity(const void *a, const void *b)

@@ -1,5 +1,4 @@
 local nsbox = require "nsbox"
-local children = require "children"
 local blame = require "blame"
 local misuse, failure = blame.misuse, blame.failure
 local ns = nsbox.ns
@@ -140,35 +139,6 @@ describe("nsbox.ns", function()
       made:close()
       again:close()
       for record in ns.list "uts" do assert.not_equal(held.inode, record.inode) end
-    end)
-
-    it("pins by a path, and by a name that `ip netns` knows", function()
-      local dir = tmpdir()
-      -- in a mount namespace of its own: nothing of the machine's /run is touched
-      local out, status = children.script((([[
-        local nsbox = require "nsbox"
-        local out, r = require("boxes").output { "lua5.4", "-e", [=[
-          local ns = require "nsbox".ns
-          local made = ns.new { "net" }
-          made:pin "%s/pin"
-          local id = made.inode
-          print(pcall(made.pin, made, "%s/pin"))
-          made:pin "blue"
-          made:close()
-          local a, b = ns.open "%s/pin", ns.open "blue"
-          print(a == b, a.inode == id)
-          for r in ns.list "net" do if r.inode == id then print(#r.pids, r.path ~= nil) end end
-          local ip = io.popen "ip netns list 2>&1":read "a"
-          print(ip:find "blue" ~= nil or ip:find "not found" ~= nil)
-          ns.unpin "%s/pin" ns.unpin "blue" ns.unpin "blue"
-          print(io.open "%s/pin", io.open "/run/netns/blue")
-        ]=], bare = true, tmpfs = "/run", namespaces = { "user", "mnt", "net" }, maps = "self",
-          stderr = "capture", env = { "*" } }
-        io.write(out, r.stderr)
-      ]]):gsub("%%s", dir)))
-      assert.equal(0, status, out)
-      assert.is_true(matches("false\tpin " .. dir .. "/pin: …(EEXIST)…\n"
-        .. "true\ttrue\n0\ttrue\ntrue\nnil\t…\n", (out:gsub("\n  hint: [^\n]*", ""))), out)
     end)
   end)
 end)

@@ -54,16 +54,23 @@ local function unescape(path)
   end))
 end
 
---- The mounts of this process in their order, see proc(5) on mountinfo.
+--- The mounts of a process in their order, see proc(5) on mountinfo.
+-- @tparam[opt="self"] integer|string pid
+-- @tparam[opt] string fstype only those of this type
 -- @treturn table list of `{ root, point, options, fstype }`
-function M.mounts()
+function M.mounts(pid, fstype)
   local mounts = {}
-  for line in (M.read("/proc/self/mountinfo") or ""):gmatch("[^\n]+") do
-    local root, point, options, fstype =
+  local text = M.read(("/proc/%s/mountinfo"):format(pid or "self")) or ""
+  local mark = fstype and " - " .. fstype .. " "
+  if mark and not text:find(mark, 1, true) then
+    return mounts
+  end
+  for line in text:gmatch("[^\n]+") do
+    local root, point, options, kind =
       line:match("^%S+ %S+ %S+ (%S+) (%S+) (%S+).- %- (%S+)")
-    if point then
+    if point and (not fstype or kind == fstype) then
       mounts[#mounts + 1] = { root = unescape(root), point = unescape(point), options = options,
-        fstype = fstype }
+        fstype = kind }
     end
   end
   return mounts

@@ -96,7 +96,12 @@ function M.remove(where, level)
   elseif not ok then
     fail("unpin", path, errno == EINVAL and "nothing is pinned there" or message, errno)
   end
-  os.remove(path)
+  -- EBUSY: another mount was below it
+  local removed
+  removed, message, errno = os.remove(path)
+  if not removed and errno ~= ENOENT then
+    fail("unpin", path, message:match ": ([^:]*)$", errno)
+  end
 end
 
 return M
