@@ -132,6 +132,10 @@ variants: all $(BUILD)/libnsbox.a $(BUILD)/deny
 $(BUILD)/deny: spec/deny.c
 	$(CC) -std=gnu11 $(WARN) -O2 -o $@ $< -lseccomp
 
+.PHONY: test-uml
+test-uml: all ## run the specs tagged uml on the second kernel, Linux 6.1
+	NSBOX_BUILD=$(BUILD) $(LUA) spec/cells.lua uml -- $(ARGS)
+
 .PHONY: asan
 asan: variants ## run the specs under AddressSanitizer and UBSan
 	NSBOX_BUILD=$(BUILD) $(LUA) spec/cells.lua asan -- $(ARGS)
@@ -190,4 +194,4 @@ clean: ## remove build/
 
 .PHONY: help
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12

@@ -19,7 +19,7 @@ end)
 describe("nsbox.box", function()
   needs "maps"
 
-  it("is created, runs and has exited", function()
+  it("is created, runs and has exited #uml", function()
     local b <close> = nsbox.box { "sh", "-c", "exit 7", name = "life" }
     assert.equal("created", b.state)
     assert.equal("life", b.name)
@@ -94,7 +94,7 @@ describe("nsbox.box", function()
     assert.equal(4, failure(function() b:wait() end, "EXIT").result.status)
   end)
 
-  it("has a life time from its start", function()
+  it("has a life time from its start #uml", function()
     local b <close> = nsbox.box { "sleep", "1000", timeout = "1ms" }
     -- longer than its time, while it is created
     assert.equal("0\n", b:exec({ "sh", "-c", "sleep 0.01; id -u" }).stdout)
@@ -113,7 +113,7 @@ describe("nsbox.box", function()
     assert.equal(0, b:wait().status)
   end)
 
-  describe("with nsbox-init", function()
+  describe("with nsbox-init #uml", function()
     needs "memfd_exec"
 
     it("tells a status of 137 from KILL", function()
@@ -133,7 +133,7 @@ describe("nsbox.box", function()
     end)
   end)
 
-  describe("without a program", function()
+  describe("without a program #uml", function()
     it("runs from birth, and ends when it is asked", function()
       local b <close> = nsbox.box {}
       assert.equal("running", b.state)
@@ -216,7 +216,7 @@ describe("nsbox.box", function()
     end)
   end)
 
-  describe("is entered from its creation on:", function()
+  describe("is entered from its creation on: #uml", function()
     local kinds = "user mnt pid net uts ipc cgroup"
 
     it("exec and spawn are in its namespaces, with no more than it has", function()
@@ -272,7 +272,7 @@ describe("nsbox.box", function()
     end)
   end)
 
-  describe("is ready", function()
+  describe("is ready #uml", function()
     it("when a file is there, or a function says so", function()
       local b <close> = nsbox.box { "sh", "-c", "read x; touch /tmp/there; cat", stdin = "pipe",
         tmpfs = "/tmp" }

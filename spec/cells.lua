@@ -8,7 +8,8 @@
 local CALLS = "clone3,openat2,open_tree,move_mount,mount_setattr,fsopen,fsmount"
 
 -- as: root, user (has subordinate ids) or nosub (has none); tags, exclude: for
--- busted; budget: seconds the cell may take on a slow machine
+-- busted; budget: seconds the cell may take on a slow machine; uml: on the second
+-- kernel, where even an ordinary user is root
 local cells = {
   { name = "root", as = "root", exclude = "user,fault", budget = 120 },
   { name = "user", as = "user", exclude = "root,fault", budget = 120 },
@@ -22,6 +23,8 @@ local cells = {
   { name = "asan-root", as = "root", exclude = "user", budget = 240, build = "asan" },
   { name = "valgrind", as = "user", exclude = "root,fault", tags = "valgrind", budget = 240,
     valgrind = true },
+  { name = "uml", as = "root", exclude = "user,fault", tags = "uml,onlyuml", budget = 240,
+    uml = true },
 }
 -- a slow machine may say so: NSBOX_SLOW=3 triples the budgets
 local slow = tonumber(os.getenv "NSBOX_SLOW") or 1
@@ -147,7 +150,7 @@ local function command_of(cell, args)
   local env = {
     PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     HOME = path .. "/home",
-    USER = user and user.name or output "id -un",
+    USER = user and user.name or cell.uml and "root" or output "id -un",
     LANG = "C.UTF-8",
     TERM = "dumb",
     LUA = lua,
@@ -183,6 +186,7 @@ local function command_of(cell, args)
     env.UBSAN_OPTIONS = "print_stacktrace=1:" .. log
   end
   if cell.valgrind then env.NSBOX_LAUNCH = "fork" end
+  if cell.uml then add("spec/uml/boot", path) end
   add("env", "-i")
   for key, value in pairs(env) do add(quote(key .. "=" .. value)) end
   if cell.valgrind then
@@ -192,7 +196,7 @@ local function command_of(cell, args)
   end
   add(lua, output "command -v busted", "--ignore-lua", "-o", "spec/handler.lua")
   if cell.tags then add("--tags=" .. cell.tags) end
-  if cell.exclude then add("--exclude-tags=" .. cell.exclude) end
+  add("--exclude-tags=" .. cell.exclude .. (cell.uml and "" or ",onlyuml"))
   add(table.unpack(args))
   add "</dev/null"
   return table.concat(c, " "), env.NSBOX_STATUS, path
@@ -310,7 +314,7 @@ local function main()
       local as, why = cell.as, nil
       if root and as ~= "root" and not users[as] then
         _, why = add_user(as, base .. "/" .. as .. "/home")
-      elseif not root and not users[as] then
+      elseif not root and not users[as] and not cell.uml then
         why = as == "root" and "needs root" or as == "user" and "needs a user with subordinate ids"
           or "needs a user without subordinate ids"
         -- without root the other cells are worth something without subordinate ids, too

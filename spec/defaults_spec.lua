@@ -27,7 +27,7 @@ describe("nsbox.defaults", function()
   end)
 end)
 
-describe("a default box", function()
+describe("a default box #uml", function()
   needs("maps", "pidns", "procmount", "netns")
 
   it("has new namespaces of every kind but time", function()

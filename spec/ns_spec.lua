@@ -9,7 +9,7 @@ local function link(kind, pid)
   return lfs.symlinkattributes(("/proc/%s/ns/%s"):format(pid or "self", kind), "target")
 end
 
-describe("nsbox.ns", function()
+describe("nsbox.ns #uml", function()
   it("says what is wrong at the caller's line", function()
     misuse(function() ns.of(-1) end, "ns.of: expected a pid, got -1")
     misuse(function() ns.of(true) end, "ns.of: expected a pid, a path or a namespace")
@@ -69,6 +69,14 @@ describe("nsbox.ns", function()
     assert.is_true(ns.compare(own).uts.same)
     uts:close()
     assert.is_true(ns.compare(uts, own).uts.same) -- identity needs no descriptor
+  end)
+
+  it("leaves out what the kernel lacks, unless it is asked for #onlyuml", function()
+    local pid = nsbox.sys.process.getpid()
+    local own <close> = ns.of(pid)
+    assert.equal("user mnt pid net uts ipc cgroup", table.concat(own.kinds, " "))
+    local err = failure(function() ns.of(pid, "time") end, "ENOENT")
+    assert.equal("this kernel has no time namespaces", err.hint)
   end)
 
   it("lists what /proc shows", function()

@@ -18,7 +18,7 @@ end
 describe("a box's", function()
   needs("maps", "pidns", "procmount", "netns")
 
-  it("hostname is its own, or its name", function()
+  it("hostname is its own, or its name #uml", function()
     assert.equal("web\n", (output { "hostname", hostname = "web" }))
     assert.equal("shop\n", (output { "hostname", name = "shop" }))
     assert.equal("web\n", (output { "hostname", name = "shop", hostname = "web" }))
@@ -27,18 +27,18 @@ describe("a box's", function()
     assert.equal(64 + 1, #output { "hostname", hostname = ("h"):rep(64) })
   end)
 
-  it("namespaces are exactly those of a list", function()
+  it("namespaces are exactly those of a list #uml", function()
     assert.equal("user mnt", new_kinds { namespaces = { "user", "mnt" } })
     assert.equal("user", new_kinds { namespaces = { "user" } })
     assert.equal("user mnt pid uts", new_kinds { namespaces = { "uts", "user", "pid", "mnt" } })
   end)
 
-  it("namespaces are adjusted by name", function()
+  it("namespaces are adjusted by name #uml", function()
     assert.equal("user mnt pid uts ipc cgroup", new_kinds { namespaces = { net = false } })
     assert.equal("user mnt", new_kinds { namespaces = { "user", "mnt", "net", net = false } })
   end)
 
-  it("time namespace is new when asked for", function()
+  it("time namespace is new when asked for #uml", function()
     needs "timens"
     assert.equal("user mnt pid net uts ipc cgroup time", new_kinds { namespaces = { time = true } })
   end)
@@ -73,7 +73,7 @@ describe("a box's", function()
     return require("lfs").symlinkattributes(("/proc/%d/ns/%s"):format(pid, kind), "target")
   end
 
-  it("namespaces are joined by pid, path, handle or process", function()
+  it("namespaces are joined by pid, path, handle or process #uml", function()
     local held <close> = holder { "user", "net", "uts" }
     local path = ("/proc/%d/ns/uts"):format(held.pid)
     local handle <close> = assert(sys.ns.open(path))
@@ -99,7 +99,7 @@ describe("a box's", function()
     assert.matches("join that user namespace", tostring(err))
   end)
 
-  it("network namespace is joined by its name #root", function()
+  it("network namespace is joined by its name #root #uml", function()
     needs "root"
     local name = "nsbox-spec-" .. sys.process.getpid()
     local want, out = inside({ "mnt" }, function()
@@ -115,7 +115,7 @@ describe("a box's", function()
     assert.equal(want, out)
   end)
 
-  it("maps are the own ids", function()
+  it("maps are the own ids #uml", function()
     local out = output { "sh", "-c", "cat /proc/self/uid_map /proc/self/gid_map", maps = "self" }
     local ids = sys.process.ids()
     assert.matches(("^ *0 +%d +1\n *0 +%d +1\n$"):format(ids.euid, ids.egid), out)
@@ -128,7 +128,7 @@ describe("a box's", function()
     assert.equal("2\n0\nallow\n", out)
   end)
 
-  it("maps are ranges, one list for both or one each", function()
+  it("maps are ranges, one list for both or one each #uml", function()
     local ids = sys.process.ids()
     local function maps(uid, gid)
       return output { "sh", "-c", "cat /proc/self/uid_map /proc/self/gid_map; id -u; id -g",
@@ -143,7 +143,7 @@ describe("a box's", function()
     end
   end)
 
-  it("maps may have several ranges #root", function()
+  it("maps may have several ranges #root #uml", function()
     needs "root"
     local out = output { "cat", "/proc/self/uid_map",
       maps = { { 0, 100000, 1000 }, { 5000, 300000, 10 }, { 4000000000, 3000000000, 1 } } }
@@ -163,7 +163,7 @@ describe("a box's", function()
     assert.equal("exec", failure({ "nonesuch", init = true }).step)
   end)
 
-  it("bare form has namespaces and maps, and no defence", function()
+  it("bare form has namespaces and maps, and no defence #uml", function()
     local out = output { "sh", "-c", "grep NoNewPrivs /proc/self/status; cut -d' ' -f 6 "
       .. "/proc/1/stat; ! grep -c ' /proc/keys ' /proc/self/mountinfo", bare = true }
     assert.matches("^NoNewPrivs:\t0\n0\n0\n$", out)
@@ -174,7 +174,7 @@ describe("a box's", function()
     assert.equal("user mnt pid net uts ipc cgroup", new_kinds { bare = true })
   end)
 
-  it("binds show directories and files, writable or not", function()
+  it("binds show directories and files, writable or not #uml", function()
     local dir = tmpdir()
     spew(dir .. "/f", "hello\n")
     local function with(bind, command)
@@ -245,7 +245,7 @@ describe("a box's", function()
     assert.equal("/\n", from(dir, "pwd -P"))
   end)
 
-  it("tmpfs is empty, writable, of a size and a mode", function()
+  it("tmpfs is empty, writable, of a size and a mode #uml", function()
     local out = output { "sh", "-c", "ls -A /mnt; stat -c '%a %u %g' /mnt; echo x >/mnt/f; "
       .. "head -c 2000000 /dev/zero >/mnt/big", stderr = "stdout",
       tmpfs = { "/mnt", size = "1M", mode = "0750" } }
@@ -255,7 +255,7 @@ describe("a box's", function()
     assert.equal("1777\n1777\nfine\n", out)
   end)
 
-  it("binds lie over a tmpfs", function()
+  it("binds lie over a tmpfs #uml", function()
     local dir = tmpdir()
     spew(dir .. "/passwd", "")
     assert.equal("passwd\n", (output { "ls", "/mnt", tmpfs = { "/mnt", mode = "0700" },
@@ -263,7 +263,7 @@ describe("a box's", function()
     assert.equal("", (output { "ls", "/mnt", tmpfs = "/mnt" }))
   end)
 
-  it("capabilities are all, none, or a list", function()
+  it("capabilities are all, none, or a list #uml", function()
     local all = (1 << #sys.cap.names()) - 1
     local sets = caps { caps = "all" }
     assert.same({ Inh = 0, Prm = all, Eff = all, Bnd = all, Amb = 0 }, sets)
@@ -274,7 +274,7 @@ describe("a box's", function()
     assert.equal(1 << 0, caps({ caps = "chown" }).Eff)
   end)
 
-  it("ambient capabilities reach a program that is not root", function()
+  it("ambient capabilities reach a program that is not root #uml", function()
     local ids = sys.process.ids()
     local sets = caps { caps = { ambient = { "net_raw" } }, user = "5:5",
       maps = { uid = { { 5, ids.euid, 1 } }, gid = { { 5, ids.egid, 1 } } } }

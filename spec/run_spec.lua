@@ -394,7 +394,7 @@ describe("nsbox.run says what failed and what to do:", function()
   end)
 end)
 
-describe("nsbox.run", function()
+describe("nsbox.run #uml", function()
   needs("maps", "pidns", "procmount")
 
   it("returns the status and the result", function()

@@ -18,7 +18,7 @@ local function options(target)
   end
 end
 
-describe("nsbox.sys.mount", function()
+describe("nsbox.sys.mount #uml", function()
   local mount, errno = sys.mount, sys.errno
 
   it("raises on wrong arguments and lists the known words", function()

@@ -56,6 +56,20 @@ local function check_kinds(op, kinds, level)
   return #kinds > 0 and kinds or nil
 end
 
+-- a kernel may be built without some of them; one descriptor at a time: where none
+-- can be opened, /proc or descriptors are lacking, and the place will say so
+local function kinds_here()
+  local here = {}
+  for _, kind in ipairs(KINDS) do
+    local handle = sys.open("/proc/self/ns/" .. kind)
+    if handle then
+      here[#here + 1] = kind
+      handle:close()
+    end
+  end
+  return here[1] and here or KINDS
+end
+
 -- without kinds: those that a place of this form has
 local function kinds_of(op, place, level)
   if type(place) == "string" then
@@ -70,7 +84,7 @@ local function kinds_of(op, place, level)
   elseif type(place) == "userdata" and place.kind then
     return { place:kind() }
   elseif type(place) ~= "table" then
-    return KINDS
+    return kinds_here()
   end
   -- a box that has ended says so, at the line that asked
   if place.state and place._result then

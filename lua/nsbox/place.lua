@@ -81,6 +81,9 @@ local function hint(place, kind, errno)
   elseif bare and errno == ENOENT then
     return ("there is no network namespace of this name (ip netns shows them); one elsewhere is "
       .. "named by its path or a pid: %s = \"/proc/PID/ns/%s\""):format(kind, kind)
+  elseif math.type(place) == "integer" and errno == ENOENT
+    and require("nsbox.machine").exists("/proc/" .. place .. "/ns") then
+    return ("this kernel has no %s namespaces"):format(kind)
   elseif math.type(place) == "integer" and (errno == ENOENT or errno == ESRCH) then
     return "there is no process " .. place
   elseif math.type(place) == "integer" and errno == EACCES then
