@@ -167,10 +167,8 @@ static int status_of_reaped(int pidfd, int *status)
 	memset(&info, 0, sizeof(info));
 	info.mask = 1 << 3; /* PIDFD_INFO_EXIT */
 	if (ioctl(pidfd, _IOWR(0xFF, 11, info), &info) < 0 ||
-	    !(info.mask & 1 << 3)) {
-		errno = ECHILD;
+	    !(info.mask & 1 << 3))
 		return -1;
-	}
 	*status = info.exit_code;
 	return 1;
 }
@@ -196,21 +194,33 @@ static int update(struct nb_process *p)
 		return -1;
 	}
 	memset(&si, 0, sizeof(si));
+	bool known = true;
+
 	if (waitid(P_PIDFD, (id_t)p->h.fd, &si, WEXITED | WNOHANG | __WALL) ==
 	    0) {
 		if (si.si_pid == 0)
 			return 0;
 		p->status = wait_status(&si);
-	} else if (errno != ECHILD ||
-		   status_of_reaped(p->h.fd, &p->status) < 0) {
+	} else if (errno == ECHILD) {
+		known = status_of_reaped(p->h.fd, &p->status) > 0;
+	} else {
+		return -1;
+	}
+	/*
+	 * nsbox-init's own status cannot tell 137 from KILL, and its report is
+	 * there when somebody else reaped it
+	 */
+	while (p->l.supervise && p->l.ctl >= 0 &&
+	       recv(p->l.ctl, &r, sizeof(r), MSG_DONTWAIT) == sizeof(r))
+		if (r.said == NB_ENDED) {
+			p->status = r.value;
+			known = true;
+		}
+	if (!known) {
+		errno = ECHILD;
 		return -1;
 	}
 	p->ended = true;
-	/* nsbox-init's own status cannot tell 137 from KILL */
-	while (p->l.supervise && p->l.ctl >= 0 &&
-	       recv(p->l.ctl, &r, sizeof(r), MSG_DONTWAIT) == sizeof(r))
-		if (r.said == NB_ENDED)
-			p->status = r.value;
 	return 1;
 }
 
