@@ -153,12 +153,19 @@ format: ## lay out the C sources with clang-format
 	clang-format -i csrc/*.[ch] $(wildcard spec/*.c spec/bench/*.c examples/*.c)
 
 ROUNDS ?= 11
-BENCH  := $(BUILD)/bench/limit $(BUILD)/bench/true $(BUILD)/bench/quick
+BENCH  := $(BUILD)/bench/limit $(BUILD)/bench/enter.so $(BUILD)/bench/true $(BUILD)/bench/quick
+# what to measure: files of spec/bench
+WHAT   ?= launch lifetimes
 
 .PHONY: bench
-bench: all $(BENCH) ## measure launches; ROUNDS=25 for steadier figures
-	LUA=$(LUA) NSBOX_BUILD=$(BUILD) ROUNDS=$(ROUNDS) LUA_PATH='$(BUILD)/lua/?.lua;;' \
-		LUA_CPATH='$(BUILD)/?.so;;' $(LUA) spec/bench/launch.lua
+bench: all $(BENCH) ## measure; WHAT=lifetimes for one part, ROUNDS=25 for steadier figures
+	@for what in $(WHAT); do LUA=$(LUA) NSBOX_BUILD=$(BUILD) ROUNDS=$(ROUNDS) \
+		LUA_PATH='$(BUILD)/lua/?.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
+		$(LUA) spec/bench/$$what.lua || exit 1; done
+
+$(BUILD)/bench/enter.so: spec/bench/enter.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE= $(PKG) $(WARN) -O2 -fPIC -shared -o $@ $<
 
 $(BUILD)/bench/limit: spec/bench/limit.c
 	@mkdir -p $(@D)
