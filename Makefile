@@ -11,6 +11,8 @@ BUILD  ?= build
 LUA_INCDIR ?=
 PKG := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4 2>/dev/null))
 LIBS := -lcap
+NL_CFLAGS := $(shell pkg-config --cflags libnl-3.0 2>/dev/null)
+NL_LIBS   := $(shell pkg-config --libs libnl-3.0 2>/dev/null || echo -lnl-3)
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2
 ifeq ($(CI),true)
@@ -29,7 +31,9 @@ LINK := -shared -Wl,-O1,-z,relro,-z,now,-z,noexecstack,--as-needed
 # plan.c and setattr.c are compiled twice.  In nsbox.so they run in a child that shares the
 # parent's memory: no sanitizer, no stack protector, nothing that needs libc.
 # With init.c they are nsbox-init, a static program, embedded by init_image.S.
-SRC  := $(filter-out csrc/init.c,$(wildcard csrc/*.c))
+NL_SRC := csrc/netlink.c $(wildcard csrc/nl_*.c)
+NL_OBJ := $(NL_SRC:csrc/%.c=$(BUILD)/%.o)
+SRC  := $(filter-out csrc/init.c $(NL_SRC),$(wildcard csrc/*.c))
 OBJ  := $(SRC:csrc/%.c=$(BUILD)/%.o) $(BUILD)/init_image.o
 INIT := $(BUILD)/init/plan.o $(BUILD)/init/setattr.o $(BUILD)/init/init.o
 PLAN_CFLAGS := -fno-stack-protector -fno-builtin -fno-tree-loop-distribute-patterns
@@ -48,15 +52,28 @@ LUA_OUT := $(LUA_SRC:lua/%=$(BUILD)/lua/%)
 RUN := LUA_PATH='lua/?.lua;;' LUA_CPATH='$(BUILD)/?.so;;' $(LUA)
 
 .PHONY: all
-all: $(BUILD)/nsbox.so $(LUA_OUT) ## build nsbox.so and the compiled Lua half into build/
+all: $(BUILD)/nsbox.so $(BUILD)/nsbox/sys/netlink.so $(LUA_OUT) ## build nsbox.so, its companion and the compiled Lua half
 
 $(BUILD)/nsbox.so: $(OBJ)
 	$(CC) $(SAN) $(LINK) $(LDFLAGS) -o $@ $(OBJ) $(LIBS)
 
-# for a host that links nsbox statically, see examples/embed.c
-$(BUILD)/libnsbox.a: $(OBJ)
+# A companion: what only some scripts need, with the library that it needs.  It
+# shares metatables with nsbox.so, not symbols (Lua loads with RTLD_LOCAL), so
+# the objects that both use are in both; from an archive only those come.
+$(BUILD)/nsbox/sys/netlink.so: $(NL_OBJ) $(BUILD)/common.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN) $(LINK) -Wl,--exclude-libs,ALL $(LDFLAGS) -o $@ $^ $(NL_LIBS)
+
+$(NL_OBJ): ALL_CFLAGS += $(NL_CFLAGS)
+
+$(BUILD)/common.a: $(OBJ)
 	rm -f $@
 	$(AR) rcs $@ $(OBJ)
+
+# for a host that links nsbox statically, see examples/embed.c
+$(BUILD)/libnsbox.a: $(OBJ) $(NL_OBJ)
+	rm -f $@
+	$(AR) rcs $@ $^
 
 $(BUILD)/%.o: csrc/%.c | $(BUILD)/init
 	$(CC) $(ALL_CFLAGS) $(SAN) -c -o $@ $<
@@ -102,12 +119,15 @@ deps: ## install the packages that building and testing need
 install: all ## install into PREFIX (/usr/local), below DESTDIR
 	install -d '$(DESTDIR)$(LIBDIR)'
 	install -m 755 $(BUILD)/nsbox.so '$(DESTDIR)$(LIBDIR)/nsbox.so'
+	install -D -m 755 $(BUILD)/nsbox/sys/netlink.so \
+		'$(DESTDIR)$(LIBDIR)/nsbox/sys/netlink.so'
 	cd $(BUILD)/lua && for file in $(LUA_SRC:lua/%=%); do \
 		install -D -m 644 "$$file" '$(DESTDIR)$(LUADIR)'/"$$file" || exit 1; done
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
-	rm -f '$(DESTDIR)$(LIBDIR)/nsbox.so'
+	cd '$(DESTDIR)$(LIBDIR)' && rm -f nsbox.so nsbox/sys/netlink.so && \
+		rmdir --ignore-fail-on-non-empty nsbox/sys nsbox
 	cd lua && find . -name '*.lua' -exec rm -f '$(DESTDIR)$(LUADIR)/{}' \;
 	cd lua && find . -mindepth 1 -depth -type d \
 		-exec rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(LUADIR)/{}' \;

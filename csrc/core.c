@@ -13,10 +13,10 @@
  * The kernel's primitives, one function an operation, no policy.
  *
  * Misuse raises; what the system refuses is `nil, message, errno`.  The
- * modules `cap` `errno` `fd` `idmap` `mount` `ns` `process` are fields, and
- * can be required on their own.  The names that people know are here, too:
- * `clone` and `spawn` (process), `unshare` and `setns` (ns), `map` (idmap),
- * `pivot_root` (mount); `mount` can be called.
+ * modules `cap` `errno` `fd` `idmap` `mount` `netlink` `ns` `process` are
+ * fields, and can be required on their own.  The names that people know are
+ * here, too: `clone` and `spawn` (process), `unshare` and `setns` (ns), `map`
+ * (idmap), `pivot_root` (mount); `mount` can be called.
  * @module nsbox.sys
  */
 
@@ -31,6 +31,10 @@ static const struct {
     {"mount", luaopen_nsbox_sys_mount},	    {"ns", luaopen_nsbox_sys_ns},
     {"process", luaopen_nsbox_sys_process},
 };
+
+/* modules in files of their own, next to nsbox.so: their libraries are loaded
+ * by the scripts that need them */
+static const char *const companions[] = {"netlink"};
 
 /* functions of modules that are fields of nsbox.sys as well */
 static const struct {
@@ -55,6 +59,19 @@ static bool pushmodule(lua_State *L, const char *name)
 	return false;
 }
 
+static bool pushcompanion(lua_State *L, const char *name)
+{
+	for (size_t i = 0; i < NB_COUNT(companions); i++) {
+		if (strcmp(companions[i], name) != 0)
+			continue;
+		lua_getglobal(L, "require");
+		lua_pushfstring(L, SYS ".%s", name);
+		lua_call(L, 1, 1);
+		return true;
+	}
+	return false;
+}
+
 static bool pushreexport(lua_State *L, const char *name)
 {
 	for (size_t i = 0; i < NB_COUNT(reexports); i++) {
@@ -74,7 +91,8 @@ static int sys_index(lua_State *L)
 
 	if (lua_type(L, 2) != LUA_TSTRING)
 		return 0;
-	if (!pushmodule(L, name) && !pushreexport(L, name))
+	if (!pushmodule(L, name) && !pushcompanion(L, name) &&
+	    !pushreexport(L, name))
 		return 0;
 	lua_pushvalue(L, 2);
 	lua_pushvalue(L, -2);

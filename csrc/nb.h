@@ -64,7 +64,7 @@ void nb_pushwords(lua_State *L, const struct nb_word *words, uint64_t value);
 /* the word for exactly this value, or NULL */
 const char *nb_wordof(const struct nb_word *words, uint64_t value);
 
-/* the kinds of namespace, CLONE_NEW* (ns.c) */
+/* the kinds of namespace, CLONE_NEW* (nsfd.c) */
 extern const struct nb_word nb_kinds[];
 /* a signal as a word ("TERM", "SIGTERM") or number (process.c) */
 int nb_checksignal(lua_State *L, int idx);
@@ -101,6 +101,12 @@ int nb_checkfd(lua_State *L, int idx);
 int nb_above_stdio(int fd);
 int nb_close(int fd);		      /* close(2) that keeps errno */
 extern const luaL_Reg nb_statfuncs[]; /* stat.c, a part of the module fd */
+
+/* --- namespaces (nsfd.c): a descriptor or -errno --- */
+
+int nb_openns(const char *path);
+/* that namespace of the process behind a pidfd; -ESRCH when it has ended */
+int nb_opennsof(int pidfd, int kind);
 
 /* --- id maps (idmap.c) --- */
 

@@ -1,23 +1,19 @@
 /*
  * ns.c - namespaces: handles on them, entering and leaving
  *
- * Owns the metatable nsbox.ns and the words for the kinds of namespace.
+ * Owns the metatable nsbox.ns; nsfd.c opens the descriptors.
  * Must not know how a process is started.  See namespaces(7), ioctl_ns(2),
  * setns(2), unshare(2), pidfd_open(2).
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -32,30 +28,6 @@
  * @module nsbox.sys.ns
  */
 
-#ifndef CLONE_NEWTIME
-#define CLONE_NEWTIME 0x80
-#endif
-
-/* newer than the headers of most distributions; linux 6.11 */
-#define PIDFD_IOCTL(n) _IO(0xFF, n)
-
-const struct nb_word nb_kinds[] = {
-    {"user", CLONE_NEWUSER},	 {"mnt", CLONE_NEWNS},	  {"pid", CLONE_NEWPID},
-    {"net", CLONE_NEWNET},	 {"uts", CLONE_NEWUTS},	  {"ipc", CLONE_NEWIPC},
-    {"cgroup", CLONE_NEWCGROUP}, {"time", CLONE_NEWTIME}, {NULL, 0},
-};
-
-/* what asks a pidfd for a namespace, PIDFD_GET_*_NAMESPACE */
-static const struct {
-	int kind;
-	unsigned long request;
-} pidfd_requests[] = {
-    {CLONE_NEWCGROUP, PIDFD_IOCTL(1)}, {CLONE_NEWIPC, PIDFD_IOCTL(2)},
-    {CLONE_NEWNS, PIDFD_IOCTL(3)},     {CLONE_NEWNET, PIDFD_IOCTL(4)},
-    {CLONE_NEWPID, PIDFD_IOCTL(5)},    {CLONE_NEWTIME, PIDFD_IOCTL(7)},
-    {CLONE_NEWUSER, PIDFD_IOCTL(9)},   {CLONE_NEWUTS, PIDFD_IOCTL(10)},
-};
-
 struct nb_ns {
 	struct nb_fd h; /* first: nb_checkfd relies on it */
 	int kind;
@@ -64,79 +36,6 @@ struct nb_ns {
 };
 
 static struct nb_ns *newns(lua_State *L);
-
-/* --- system calls: a descriptor or -errno --- */
-
-static int openns(const char *path)
-{
-	/* not a namespace, it may be a fifo or a tty */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-	fd = nb_above_stdio(fd);
-	return fd < 0 ? -errno : fd;
-}
-
-/* the process behind a pidfd, in this pid namespace; or -errno */
-static int pidofpidfd(int pidfd)
-{
-	char path[40], text[1024];
-	const char *line;
-	ssize_t n;
-	int fd, pid;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	n = read(fd, text, sizeof(text) - 1);
-	nb_close(fd);
-	if (n < 0)
-		return -errno;
-
-	text[n] = '\0';
-	line = strstr(text, "\nPid:");
-	if (!line)
-		return -EBADF;
-	pid = atoi(line + 5);
-	return pid > 0 ? pid : -ESRCH;
-}
-
-/* as kernels before 6.11 need it: by number, then a check that the number
- * still meant this process */
-static int openbypid(int pidfd, int kind)
-{
-	char path[40];
-	int pid = pidofpidfd(pidfd);
-	int fd;
-
-	if (pid < 0)
-		return pid;
-	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid,
-		 nb_wordof(nb_kinds, (uint64_t)kind));
-	fd = openns(path);
-	if (syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) < 0 &&
-	    errno == ESRCH) {
-		if (fd >= 0)
-			nb_close(fd);
-		return -ESRCH;
-	}
-	return fd;
-}
-
-static int openbypidfd(int pidfd, int kind)
-{
-	unsigned long request = 0;
-	int fd;
-
-	for (size_t i = 0; i < NB_COUNT(pidfd_requests); i++)
-		if (pidfd_requests[i].kind == kind)
-			request = pidfd_requests[i].request;
-	fd = ioctl(pidfd, request, 0);
-	if (fd < 0 && (errno == ENOTTY || errno == EINVAL || errno == ENOSYS))
-		return openbypid(pidfd, kind);
-	fd = nb_above_stdio(fd);
-	return fd < 0 ? -errno : fd;
-}
 
 /* learns what the descriptor in ns is; 0 or -errno, -EINVAL when it is not
  * a namespace: ioctl numbers alone could mean something else to a device */
@@ -205,7 +104,7 @@ static int openpath(lua_State *L)
 	const char *path = nb_checkpath(L, 1);
 	struct nb_ns *ns = newns(L);
 
-	int fd = openns(path);
+	int fd = nb_openns(path);
 
 	return fill(L, ns, fd, path);
 }
@@ -223,7 +122,7 @@ static int openpid(lua_State *L)
 			       nb_wordof(nb_kinds, (uint64_t)kind));
 	ns = newns(L);
 
-	fd = openns(path);
+	fd = nb_openns(path);
 	if (fd == -ENOENT && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
 		fd = -ESRCH;
 
@@ -237,7 +136,7 @@ static int openpidfd(lua_State *L)
 	const char *name = luaL_tolstring(L, 1, NULL);
 	struct nb_ns *ns = newns(L);
 
-	int fd = openbypidfd(pidfd, kind);
+	int fd = nb_opennsof(pidfd, kind);
 
 	return fill(L, ns, fd, name);
 }

@@ -22,6 +22,9 @@ extern "C" {
 /* fills package.preload with nsbox.sys and every nsbox.sys.* module */
 NSBOX_API void nsbox_preload(lua_State *L);
 
+/* the same for nsbox.sys.netlink, which needs libnl-3 */
+NSBOX_API void nsbox_preload_netlink(lua_State *L);
+
 NSBOX_API int luaopen_nsbox(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_cap(lua_State *L);
@@ -29,6 +32,7 @@ NSBOX_API int luaopen_nsbox_sys_errno(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_fd(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_idmap(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_mount(lua_State *L);
+NSBOX_API int luaopen_nsbox_sys_netlink(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_ns(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_process(lua_State *L);
 

@@ -12,7 +12,10 @@ and as an ordinary user, without running other programs to do it.]],
 }
 supported_platforms = { "linux" }
 dependencies = { "lua ~> 5.4" }
-external_dependencies = { LIBCAP = { header = "sys/capability.h" } }
+external_dependencies = {
+  LIBCAP = { header = "sys/capability.h" },
+  LIBNL3 = { header = "libnl3/netlink/netlink.h" },
+}
 build = {
   type = "make",
   build_target = "all",

@@ -63,16 +63,18 @@ describe("the reference", function()
   end)
 end)
 
-describe("nsbox.so", function()
-  it("exports what a host may call and nothing else", function()
-    local build = os.getenv "NSBOX_BUILD" or "build"
-    local others = {}
-    for name in sh(("nm -D --defined-only %s/nsbox.so"):format(build)):gmatch " [A-Z] (%S+)" do
-      if not name:find "^luaopen_nsbox" and name ~= "nsbox_preload" and not name:find "^__asan"
-        and not name:find "^__odr_asan" then
-        others[#others + 1] = name
+for _, file in ipairs { "nsbox.so", "nsbox/sys/netlink.so" } do
+  describe(file, function()
+    it("exports what a host may call and nothing else", function()
+      local build = os.getenv "NSBOX_BUILD" or "build"
+      local others = {}
+      for name in sh(("nm -D --defined-only %s/%s"):format(build, file)):gmatch " [A-Z] (%S+)" do
+        if not name:find "^luaopen_nsbox" and not name:find "^nsbox_preload"
+          and not name:find "^__asan" and not name:find "^__odr_asan" then
+          others[#others + 1] = name
+        end
       end
-    end
-    assert.same({}, others)
+      assert.same({}, others)
+    end)
   end)
-end)
+end

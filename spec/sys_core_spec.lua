@@ -7,7 +7,8 @@ describe("nsbox.sys", function()
   local sys = require "nsbox.sys"
 
   it("has its modules, each the one that require finds", function()
-    for _, name in ipairs { "cap", "errno", "fd", "idmap", "mount", "ns", "process" } do
+    for _, name in ipairs { "cap", "errno", "fd", "idmap", "mount", "netlink", "ns",
+      "process" } do
       assert.is_table(sys[name])
       assert.equal(sys[name], require("nsbox.sys." .. name))
     end
@@ -55,7 +56,7 @@ describe("nsbox.sys", function()
       look()
       print "then"
       local sys = require "nsbox.sys"
-      local _ = sys.fd, sys.ns, sys.cap, sys.idmap, sys.mount, sys.errno, sys.process
+      local _ = sys.fd, sys.ns, sys.cap, sys.idmap, sys.mount, sys.errno, sys.process, sys.netlink
       look()]]
     local before, after = out:match "^(.*)then\n(.*)$"
     assert.matches("SigBlk.*\n0\n", before)

@@ -1,0 +1,208 @@
+/*
+ * nl.h - what the files of nsbox/sys/netlink.so share
+ *
+ * A handle (struct nbl) is a socket in one network namespace, a scratch
+ * message and a buffer for replies.  A request is built in the scratch
+ * message, which belongs to the handle: so a builder may raise in the middle.
+ * libnl lays out messages and attributes; sending and receiving is our own
+ * (nl_talk.c), because libnl folds errno, drops the kernel's sentence, and
+ * copies each reply into memory of its own.
+ *
+ * To add a type of object (addresses, routes, ...), write nl_OBJECT.c:
+ *
+ *  1. A map, struct nbl_attr[]: each attribute's name, number and type, used
+ *     for writing (nbl_putfields) and for reading (nbl_pushfields).  A field
+ *     that the builder itself looks at has the type NBL_OWN.
+ *  2. A builder per request: nbl_message(), then nbl_putfields() or the
+ *     nbl_put functions.  It returns 0, or what a failure pushed
+ *     (nbl_fail: a device that is not there).  The binding is one line,
+ *
+ *	static int addr_add(lua_State *L)
+ *	{
+ *		return nbl_request(L, "addr_add", build_add);
+ *	}
+ *
+ *     and works on a handle (sent at once) and on a batch (queued).  List it
+ *     in a luaL_Reg nbl_OBJECTrequests[].
+ *  3. A function that pushes the record of one message (nbl_push), and for
+ *     each read a binding that builds its message and ends in nbl_get() or
+ *     nbl_dump().  List them in a luaL_Reg nbl_OBJECTreads[].
+ *  4. Name both lists in netlink.c (requests, reads), and the record in
+ *     nl_monitor.c (objects), from which monitors read.
+ */
+#ifndef NB_NL_H
+#define NB_NL_H
+
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+
+#include "nb.h"
+
+#define NB_NETLINK "nsbox.netlink"
+#define NB_BATCH "nsbox.netlink.batch"
+#define NB_MONITOR "nsbox.netlink.monitor"
+
+struct nbl {
+	struct nb_fd h;	    /* first: a handle is taken where a descriptor is */
+	uint32_t seq;	    /* of the last request */
+	struct nl_msg *msg; /* the request being built */
+	const char *verb;   /* "link_add" */
+	char subject[64];   /* "link_add eth0", for its failure */
+	char *buf;	    /* replies */
+	size_t room, len;   /* of buf */
+	size_t datagram;    /* the largest to expect */
+	const char *text;   /* in buf: the kernel's sentence, or NULL */
+};
+
+/* --- sockets (nl_within.c): a descriptor or -errno --- */
+
+/* runs in another namespace, perhaps in a forked child: system calls only */
+typedef int (*nbl_inside)(void *arg);
+/* f(arg) in the network namespace nsfd, with the power that the caller has
+ * over it; what f opened works from anywhere */
+int nbl_within(int nsfd, nbl_inside f, void *arg);
+
+/* where a socket is to live: an argument, checked */
+struct nbl_where {
+	int fd;		  /* borrowed, or -1 */
+	bool process;	  /* fd is a pidfd */
+	const char *path; /* of a namespace, or NULL */
+	char pid[32];	  /* the path for a pid */
+};
+/* nil: here; an integer: a process; a string: a path; else a handle */
+void nbl_checkwhere(lua_State *L, int idx, struct nbl_where *w);
+/* an rtnetlink socket there */
+int nbl_socket(const struct nbl_where *w);
+/* pushes the failure of nbl_socket */
+int nbl_failwhere(lua_State *L, const struct nbl_where *w, int err);
+
+/* --- handles and building (nl_build.c) --- */
+
+struct nbl *nbl_check(lua_State *L, int idx);
+/* starts a request; thing (NULL: none) is what its failure names */
+void nbl_begin(struct nbl *h, const char *verb, const char *thing);
+void nbl_message(lua_State *L, struct nbl *h, int type, int flags,
+		 const void *header, size_t len);
+void nbl_put(lua_State *L, struct nbl *h, int type, const void *data,
+	     size_t len);
+void nbl_putu32(lua_State *L, struct nbl *h, int type, uint32_t value);
+struct nlattr *nbl_nest(lua_State *L, struct nbl *h, int type);
+void nbl_nestend(struct nbl *h, struct nlattr *nest);
+/* the header behind nlmsghdr of the message being built */
+void *nbl_header(struct nbl *h);
+
+/* --- talking (nl_talk.c) --- */
+
+/* fail, "subject: the kernel's sentence, or strerror", errno */
+int nbl_fail(lua_State *L, struct nbl *h, int err);
+/* sends len bytes of whole messages, and receives until the reply to the
+ * message numbered last; each(arg, seq, err, text) for every answer.
+ * 0 or -errno: then no further answer will come */
+typedef void (*nbl_answer)(void *arg, uint32_t seq, int err, const char *text);
+int nbl_exchange(struct nbl *h, const void *bytes, size_t len, uint32_t last,
+		 nbl_answer each, void *arg);
+/* true, or true and the kernel's warning, or nbl_fail */
+int nbl_send(lua_State *L, struct nbl *h);
+
+/* pushes the record of one message, exactly one value; nil: none */
+typedef void (*nbl_push)(lua_State *L, const struct nlmsghdr *n);
+/* the record of the only reply, or nbl_fail */
+int nbl_get(lua_State *L, struct nbl *h, nbl_push push);
+/* a list of records, and "interrupted" when things kept changing under the
+ * dump; or nbl_fail */
+int nbl_dump(lua_State *L, struct nbl *h, nbl_push push);
+
+/* the sentence in the TLVs of an acknowledgement, or NULL; payload: what is
+ * before them */
+const char *nbl_sentence(const struct nlmsghdr *n, size_t payload);
+/* one datagram of the kernel's to buf + len; its size or -errno, -EMSGSIZE
+ * when it did not fit */
+ssize_t nbl_receive(struct nbl *h, int flags);
+
+/* --- requests (nl_batch.c) --- */
+
+/* builds from the table at t; 0, or the results of a failure */
+typedef int (*nbl_builder)(lua_State *L, struct nbl *h, int t);
+/* the binding of a request: self (handle or batch), table */
+int nbl_request(lua_State *L, const char *verb, nbl_builder build);
+
+/* --- attributes (nl_attr.c) --- */
+
+enum nbl_type {
+	NBL_OWN, /* looked at by the builder; nothing to read */
+	NBL_U8,
+	NBL_U16,
+	NBL_U32,
+	NBL_U64,
+	NBL_S32,
+	NBL_BE16,
+	NBL_BE32,
+	NBL_BOOL8, /* true and false */
+	NBL_BOOL32,
+	NBL_FLAG,   /* true when it is there */
+	NBL_STRING, /* max: bytes at most */
+	NBL_MAC,
+	NBL_IP,	 /* 4 or 16 bytes */
+	NBL_IP4, /* only written and read when it is one */
+	NBL_IP6,
+	NBL_WORD8, /* one of words, or its number */
+	NBL_WORD16,
+	NBL_WORD32,
+	NBL_WORDBE16,
+	NBL_INDEX, /* of a device: written by name or index, false is 0 */
+};
+
+enum { NBL_READ = 1, NBL_WRITE = 2 }; /* a field of one direction only */
+
+struct nbl_attr {
+	const char *name;
+	uint16_t number;
+	uint8_t type; /* enum nbl_type */
+	uint8_t only; /* NBL_READ or NBL_WRITE */
+	const struct nb_word *words;
+	uint32_t max; /* tighter than the type, 0: not */
+};
+
+/* writes the fields of the table at t (absolute) that map, ended by a NULL
+ * name, knows; another one raises, naming what: "link", "bridge".  0, or the
+ * results of a failure */
+int nbl_putfields(lua_State *L, struct nbl *h, int t,
+		  const struct nbl_attr *map, const char *what);
+#define NBL_TB 128
+/* sets the fields of the table on top from attributes that nla_parse sorted */
+void nbl_setfields(lua_State *L, struct nlattr *tb[NBL_TB],
+		   const struct nbl_attr *map);
+void nbl_parse(struct nlattr *tb[NBL_TB], struct nlattr *first, size_t len);
+void nbl_parsenested(struct nlattr *tb[NBL_TB], struct nlattr *nest);
+
+/* values of fields: they raise "what: field 'name': expected" */
+_Noreturn void nbl_badfield(lua_State *L, const char *what, const char *name,
+			    const char *expected);
+/* a device name for a new link; it raises when the kernel would refuse it */
+const char *nbl_checkname(lua_State *L, int idx, const char *what,
+			  const char *field);
+/* a device by name or index -> *index; 0, or the results of a failure */
+int nbl_index(lua_State *L, struct nbl *h, int idx, const char *what,
+	      const char *field, int *index);
+/* "10.0.0.1", "fd00::1" -> bytes and AF_INET or AF_INET6; 0: neither */
+int nbl_address(const char *text, void *bytes);
+void nbl_pushmac(lua_State *L, const uint8_t *bytes, size_t len);
+
+/* --- the types of object --- */
+
+extern const luaL_Reg nbl_batchfuncs[]; /* nl_batch.c: of a handle */
+extern const luaL_Reg nbl_batchmethods[];
+extern const luaL_Reg nbl_batchmeta[];
+/* IFLA_INFO_DATA of a kind from the table at t (nl_kinds.c) */
+int nbl_putkind(lua_State *L, struct nbl *h, const char *kind, int t);
+/* sets the field data of the record on top, if there is something in it */
+void nbl_setkind(lua_State *L, const char *kind, struct nlattr *data);
+/* the attribute that the other end of this kind is described in, or 0 */
+int nbl_peerattr(const char *kind);
+extern const luaL_Reg nbl_linkrequests[]; /* nl_link.c */
+extern const luaL_Reg nbl_linkreads[];
+void nbl_pushlink(lua_State *L, const struct nlmsghdr *n);
+
+#endif

@@ -1,0 +1,641 @@
+/*
+ * nl_link.c - links: add, set, delete, get, list
+ *
+ * Owns what all kinds of link have in common, and the record of one.  What a
+ * kind has of its own is in nl_kinds.c.  See rtnetlink(7), ip-link(8).
+ */
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <string.h>
+
+#include "nl.h"
+
+#ifndef RTEXT_FILTER_SKIP_STATS
+#define RTEXT_FILTER_SKIP_STATS (1 << 3)
+#endif
+
+/***
+@submodule nsbox.sys.netlink
+*/
+
+/***
+A handle.
+@type nsbox.netlink
+*/
+
+/* IFF_LOWER_UP and beyond are not in net/if.h, and linux/if.h clashes */
+static const struct nb_word flag_words[] = {{"up", IFF_UP},
+					    {"broadcast", IFF_BROADCAST},
+					    {"debug", IFF_DEBUG},
+					    {"loopback", IFF_LOOPBACK},
+					    {"pointopoint", IFF_POINTOPOINT},
+					    {"noarp", IFF_NOARP},
+					    {"promisc", IFF_PROMISC},
+					    {"allmulti", IFF_ALLMULTI},
+					    {"master", IFF_MASTER},
+					    {"slave", IFF_SLAVE},
+					    {"multicast", IFF_MULTICAST},
+					    {"dynamic", IFF_DYNAMIC},
+					    {"lower_up", 1 << 16},
+					    {"dormant", 1 << 17},
+					    {NULL, 0}};
+
+static const struct nb_word types[] = {{"ether", ARPHRD_ETHER},
+				       {"loopback", ARPHRD_LOOPBACK},
+				       {"none", ARPHRD_NONE},
+				       {"ipip", ARPHRD_TUNNEL},
+				       {"sit", ARPHRD_SIT},
+				       {"gre", ARPHRD_IPGRE},
+				       {"infiniband", ARPHRD_INFINIBAND},
+				       {NULL, 0}};
+
+/* RFC 2863; linux/if.h, IF_OPER_* */
+static const struct nb_word states[] = {
+    {"unknown", 0}, {"notpresent", 1}, {"down", 2}, {"lowerlayerdown", 3},
+    {"testing", 4}, {"dormant", 5},    {"up", 6},   {NULL, 0}};
+
+static const struct nb_word addrgenmodes[] = {
+    {"eui64", IN6_ADDR_GEN_MODE_EUI64},
+    {"none", IN6_ADDR_GEN_MODE_NONE},
+    {"stable_secret", IN6_ADDR_GEN_MODE_STABLE_PRIVACY},
+    {"random", IN6_ADDR_GEN_MODE_RANDOM},
+    {NULL, 0}};
+
+/* what the kernel takes when a link is made: for it, its peer, and later */
+#define BORN                                                                   \
+	{.name = "mac", IFLA_ADDRESS, NBL_MAC},                                \
+	    {.name = "mtu", IFLA_MTU, NBL_U32, .max = INT32_MAX},              \
+	    {.name = "txqueuelen", IFLA_TXQLEN, NBL_U32},                      \
+	    {.name = "group", IFLA_GROUP, NBL_U32},                            \
+	    {.name = "gso_max_size", IFLA_GSO_MAX_SIZE, NBL_U32},              \
+	{                                                                      \
+		.name = "gso_max_segs", IFLA_GSO_MAX_SEGS, NBL_U32             \
+	}
+
+#define QUEUES                                                                 \
+	{.name = "numtxqueues", IFLA_NUM_TX_QUEUES, NBL_U32, .max = 4096},     \
+	{                                                                      \
+		.name = "numrxqueues", IFLA_NUM_RX_QUEUES, NBL_U32,            \
+		.max = 4096                                                    \
+	}
+
+#define SWITCHES                                                               \
+	{.name = "up"}, {.name = "promisc"}, {.name = "allmulti"},             \
+	    {.name = "arp"},                                                   \
+	{                                                                      \
+		.name = "multicast"                                            \
+	}
+
+static const struct nbl_attr peer_map[] = {
+    {.name = "1"}, {.name = "index"}, {.name = "netns"}, BORN, QUEUES, {NULL}};
+
+static const struct nbl_attr add_map[] = {
+    {.name = "1"},
+    {.name = "index"},
+    {.name = "kind"},
+    {.name = "data"},
+    {.name = "peer"},
+    {.name = "netns"},
+    SWITCHES,
+    BORN,
+    QUEUES,
+    {.name = "master", IFLA_MASTER, NBL_INDEX},
+    {.name = "link", IFLA_LINK, NBL_INDEX},
+    {.name = "link_netnsid", IFLA_LINK_NETNSID, NBL_S32},
+    {NULL}};
+
+static const struct nbl_attr set_map[] = {
+    {.name = "1"},
+    {.name = "name"},
+    {.name = "kind"},
+    {.name = "data"},
+    {.name = "netns"},
+    {.name = "addrgenmode"},
+    SWITCHES,
+    BORN,
+    {.name = "master", IFLA_MASTER, NBL_INDEX},
+    {.name = "alias", IFLA_IFALIAS, NBL_STRING, .max = 255},
+    {.name = "carrier", IFLA_CARRIER, NBL_BOOL8},
+    {.name = "protodown", IFLA_PROTO_DOWN, NBL_BOOL8},
+    {NULL}};
+
+static const struct nbl_attr record_map[] = {
+    {.name = "name", IFLA_IFNAME, NBL_STRING},
+    BORN,
+    QUEUES,
+    {.name = "master", IFLA_MASTER, NBL_INDEX},
+    {.name = "link_netnsid", IFLA_LINK_NETNSID, NBL_S32},
+    {.name = "alias", IFLA_IFALIAS, NBL_STRING},
+    {.name = "state", IFLA_OPERSTATE, NBL_WORD8, .words = states},
+    {.name = "qdisc", IFLA_QDISC, NBL_STRING},
+    {.name = "promiscuity", IFLA_PROMISCUITY, NBL_U32},
+    {.name = "carrier", IFLA_CARRIER, NBL_BOOL8},
+    {.name = "protodown", IFLA_PROTO_DOWN, NBL_BOOL8},
+    {.name = "min_mtu", IFLA_MIN_MTU, NBL_U32},
+    {.name = "max_mtu", IFLA_MAX_MTU, NBL_U32},
+    {NULL}};
+
+/* --- parts of a request --- */
+
+/* pushes the field, nil or of that type */
+static bool field(lua_State *L, int t, const char *name, int type,
+		  const char *what)
+{
+	lua_pushstring(L, name);
+	lua_rawget(L, t);
+	if (lua_isnil(L, -1)) {
+		lua_pop(L, 1);
+		return false;
+	}
+	if (lua_type(L, -1) != type)
+		nbl_badfield(L, what, name, lua_typename(L, type));
+	return true;
+}
+
+static void putswitches(lua_State *L, struct nbl *h, int t, const char *what)
+{
+	static const struct {
+		const char *name;
+		unsigned flag;
+		bool inverted;
+	} switches[] = {
+	    {"up", IFF_UP, false},
+	    {"promisc", IFF_PROMISC, false},
+	    {"allmulti", IFF_ALLMULTI, false},
+	    {"arp", IFF_NOARP, true},
+	    {"multicast", IFF_MULTICAST, false},
+	};
+	struct ifinfomsg *ifi = nbl_header(h);
+
+	for (size_t i = 0; i < NB_COUNT(switches); i++) {
+		if (!field(L, t, switches[i].name, LUA_TBOOLEAN, what))
+			continue;
+		ifi->ifi_change |= switches[i].flag;
+		if (lua_toboolean(L, -1) != (int)switches[i].inverted)
+			ifi->ifi_flags |= switches[i].flag;
+		lua_pop(L, 1);
+	}
+}
+
+/* a pid, or a handle of the namespace */
+static void putnetns(lua_State *L, struct nbl *h, int t, const char *what)
+{
+	lua_Integer pid;
+
+	lua_pushliteral(L, "netns");
+	lua_rawget(L, t);
+	if (lua_isinteger(L, -1)) {
+		pid = lua_tointeger(L, -1);
+		if (pid < 1 || pid > INT32_MAX)
+			nbl_badfield(L, what, "netns", "a process id");
+		nbl_putu32(L, h, IFLA_NET_NS_PID, (uint32_t)pid);
+	} else if (!lua_isnil(L, -1)) {
+		if (lua_type(L, -1) != LUA_TUSERDATA ||
+		    luaL_testudata(L, -1, NB_PROCESS))
+			nbl_badfield(L, what, "netns",
+				     "a pid, or a handle of the namespace");
+		nbl_putu32(L, h, IFLA_NET_NS_FD, (uint32_t)nb_checkfd(L, -1));
+	}
+	lua_pop(L, 1);
+}
+
+static int indexfield(lua_State *L, int t, const char *what)
+{
+	lua_Integer index = 0;
+
+	if (!field(L, t, "index", LUA_TNUMBER, what))
+		return 0;
+	index = lua_tointeger(L, -1);
+	if (index < 1 || index > INT32_MAX)
+		nbl_badfield(L, what, "index", "an integer from 1 on");
+	lua_pop(L, 1);
+	return (int)index;
+}
+
+/* the name at t[1], for a new link; the kernel finds one when there is none */
+static const char *newname(lua_State *L, int t, const char *what)
+{
+	const char *name = NULL;
+
+	lua_rawgeti(L, t, 1);
+	if (!lua_isnil(L, -1))
+		name = nbl_checkname(L, lua_gettop(L), what, "1");
+	lua_pop(L, 1); /* the table keeps it */
+	return name;
+}
+
+static void putname(lua_State *L, struct nbl *h, const char *name)
+{
+	if (name)
+		nbl_put(L, h, IFLA_IFNAME, name, strlen(name) + 1);
+}
+
+/* the link to act on, at t[1]; subject and header get it.  With a number an
+ * attribute is not needed, with a name only if the request is to change it */
+static int puttarget(lua_State *L, struct nbl *h, int t, bool resolve)
+{
+	int index = 0, failed = 0;
+
+	lua_rawgeti(L, t, 1);
+	if (lua_isinteger(L, -1) || resolve || lua_type(L, -1) != LUA_TSTRING) {
+		nbl_begin(h, h->verb, luaL_tolstring(L, -1, NULL));
+		lua_pop(L, 1);
+		failed = nbl_index(L, h, lua_gettop(L), "link", "1", &index);
+		if (failed)
+			return failed;
+	} else {
+		nbl_begin(h, h->verb,
+			  nbl_checkname(L, lua_gettop(L), "link", "1"));
+	}
+	nbl_message(L, h, RTM_NEWLINK, 0,
+		    &(struct ifinfomsg){.ifi_index = index},
+		    sizeof(struct ifinfomsg));
+	if (!index)
+		putname(L, h, lua_tostring(L, -1));
+	lua_pop(L, 1);
+	return 0;
+}
+
+static int putpeer(lua_State *L, struct nbl *h, int number)
+{
+	int t = lua_gettop(L), failed;
+	struct ifinfomsg ifi = {.ifi_index = indexfield(L, t, "peer")};
+	struct nlattr *nest = nbl_nest(L, h, number);
+
+	if (nlmsg_append(h->msg, &ifi, sizeof(ifi), NLMSG_ALIGNTO) < 0)
+		return luaL_error(L, "link: too much for one message");
+	putname(L, h, newname(L, t, "peer"));
+	putnetns(L, h, t, "peer");
+	failed = nbl_putfields(L, h, t, peer_map, "peer");
+	nbl_nestend(h, nest);
+	return failed;
+}
+
+/* kind, data, peer */
+static int putinfo(lua_State *L, struct nbl *h, int t, bool required)
+{
+	const char *kind = NULL;
+	struct nlattr *info, *data = NULL;
+	int failed = 0, peer;
+
+	if (field(L, t, "kind", LUA_TSTRING, "link")) {
+		kind = lua_tostring(L, -1);
+		lua_pop(L, 1);
+	}
+	if (!kind && required)
+		nbl_badfield(L, "link", "kind", "string");
+	if (!kind) {
+		if (field(L, t, "data", LUA_TTABLE, "link"))
+			nbl_badfield(L, "link", "kind", "with data, a string");
+		return 0;
+	}
+	info = nbl_nest(L, h, IFLA_LINKINFO);
+	nbl_put(L, h, IFLA_INFO_KIND, kind, strlen(kind) + 1);
+	if (field(L, t, "data", LUA_TTABLE, "link")) {
+		data = nbl_nest(L, h, IFLA_INFO_DATA);
+		failed = nbl_putkind(L, h, kind, lua_gettop(L));
+		if (failed)
+			return failed;
+		lua_pop(L, 1);
+	}
+	if (field(L, t, "peer", LUA_TTABLE, "link")) {
+		peer = nbl_peerattr(kind);
+		if (!peer)
+			luaL_error(L, "link: a %s has no peer", kind);
+		if (!data)
+			data = nbl_nest(L, h, IFLA_INFO_DATA);
+		failed = putpeer(L, h, peer);
+		if (failed)
+			return failed;
+		lua_pop(L, 1);
+	}
+	if (data)
+		nbl_nestend(h, data);
+	nbl_nestend(h, info);
+	return 0;
+}
+
+/* --- requests --- */
+
+static int build_add(lua_State *L, struct nbl *h, int t)
+{
+	const char *name = newname(L, t, "link");
+	struct ifinfomsg ifi = {.ifi_index = indexfield(L, t, "link")};
+	int failed;
+
+	nbl_begin(h, h->verb, name);
+	nbl_message(L, h, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifi,
+		    sizeof(ifi));
+	putname(L, h, name);
+	failed = nbl_putfields(L, h, t, add_map, "link");
+	if (failed)
+		return failed;
+	putswitches(L, h, t, "link");
+	putnetns(L, h, t, "link");
+	return putinfo(L, h, t, true);
+}
+
+/***
+Make a link.
+
+All of it is one request: the other end of a veth is born in its namespace,
+under its name. What the kernel does not take there, `alias` and UP of the peer,
+is for @{link_set}.
+@function link_add
+@tparam table link the name (absent: the kernel's choice, `"eth%d"`: the first
+  free one), and
+
+  - `kind`: `"bridge"` `"veth"` `"dummy"` …
+  - `data`: what the kind has of its own, in the words of `ip link` (`src` for
+    `local`). bridge: `stp` `forward_delay` `ageing_time` `vlan_filtering`
+    `mcast_snooping` …; macvlan, macvtap: `mode` `nopromisc`; ipvlan, ipvtap:
+    `mode` `flags`; vlan: `id` `protocol`; vxlan: `id` `remote` `group` `src`
+    `link` `dstport` …; vrf: `table`. For kinds not known here a list of
+    `{ number, bytes }`
+  - `peer` of a veth: `{ name, netns, index, mac, mtu, txqueuelen, group, … }`
+  - `netns`: where it is made, a pid or a handle; `link`: the device below it,
+    which is sought here; `link_netnsid`: or there
+  - `index`: one that is free; `mac` `mtu` `txqueuelen` `group` `master`
+    `numtxqueues` `numrxqueues` `gso_max_size` `gso_max_segs`; `up` `promisc`
+    `allmulti` `arp` `multicast`
+@treturn boolean true
+@treturn ?string a warning of the kernel's
+@return[2] nil, message, errno: EEXIST; EOPNOTSUPP "Unknown device type"
+@see ip-link(8)
+*/
+static int link_add(lua_State *L)
+{
+	return nbl_request(L, "link_add", build_add);
+}
+
+static void putaddrgenmode(lua_State *L, struct nbl *h, int t)
+{
+	struct nlattr *spec, *inet6;
+	uint8_t mode;
+
+	if (!field(L, t, "addrgenmode", LUA_TSTRING, "link"))
+		return;
+	mode = (uint8_t)nb_checkword(L, -1, addrgenmodes, "addrgenmode");
+	lua_pop(L, 1);
+	spec = nbl_nest(L, h, IFLA_AF_SPEC);
+	inet6 = nbl_nest(L, h, AF_INET6);
+	nbl_put(L, h, IFLA_INET6_ADDR_GEN_MODE, &mode, sizeof(mode));
+	nbl_nestend(h, inet6);
+	nbl_nestend(h, spec);
+}
+
+static int build_set(lua_State *L, struct nbl *h, int t)
+{
+	const char *name = NULL;
+	int failed;
+
+	if (field(L, t, "name", LUA_TSTRING, "link")) {
+		name = nbl_checkname(L, lua_gettop(L), "link", "name");
+		lua_pop(L, 1);
+	}
+	failed = puttarget(L, h, t, name != NULL);
+	if (failed)
+		return failed;
+	putname(L, h, name);
+	failed = nbl_putfields(L, h, t, set_map, "link");
+	if (failed)
+		return failed;
+	putswitches(L, h, t, "link");
+	putnetns(L, h, t, "link");
+	putaddrgenmode(L, h, t);
+	return putinfo(L, h, t, false);
+}
+
+/***
+Change a link.
+@function link_set
+@tparam table link its name or index, and
+
+  - `name`: the new one; `netns`: where it is moved to (some 20 ms: make it
+    there instead); `master`: a device, or false for none
+  - `mac` `mtu` `txqueuelen` `group` `alias` `gso_max_size` `gso_max_segs`;
+    `up` `promisc` `allmulti` `arp` `multicast` `carrier` `protodown`;
+    `addrgenmode`: `"eui64"` `"none"` `"stable_secret"` `"random"`
+  - `kind` with `data`: as in @{link_add}
+@treturn boolean true
+@treturn ?string a warning of the kernel's
+@return[2] nil, message, errno
+@see ip-link(8)
+*/
+static int link_set(lua_State *L)
+{
+	return nbl_request(L, "link_set", build_set);
+}
+
+static int build_del(lua_State *L, struct nbl *h, int t)
+{
+	static const struct nbl_attr map[] = {
+	    {.name = "1"}, {.name = "group", IFLA_GROUP, NBL_U32}, {NULL}};
+	struct ifinfomsg ifi = {0};
+	int failed = 0;
+
+	lua_rawgeti(L, t, 1);
+	if (lua_isnil(L, -1)) {
+		if (!field(L, t, "group", LUA_TNUMBER, "link"))
+			nbl_badfield(L, "link", "1", "a device, or a group,");
+		nbl_begin(h, h->verb,
+			  lua_pushfstring(L, "group %s", lua_tostring(L, -1)));
+		nbl_message(L, h, RTM_DELLINK, 0, &ifi, sizeof(ifi));
+	} else {
+		failed = puttarget(L, h, t, false);
+	}
+	if (failed)
+		return failed;
+	nlmsg_hdr(h->msg)->nlmsg_type = RTM_DELLINK;
+	return nbl_putfields(L, h, t, map, "link");
+}
+
+/***
+Delete a link, or all links of a group in one request.
+@function link_del
+@tparam table link its name or index, or `group`
+@treturn boolean true
+@return[2] nil, message, errno: ENODEV
+@see ip-link(8)
+*/
+static int link_del(lua_State *L)
+{
+	return nbl_request(L, "link_del", build_del);
+}
+
+/* --- reads --- */
+
+/* the device that this one is on, or its other end */
+static void setlink(lua_State *L, struct nlattr *tb[NBL_TB], const char *kind)
+{
+	uint32_t index = tb[IFLA_LINK] ? nla_get_u32(tb[IFLA_LINK]) : 0;
+
+	if (!index)
+		return;
+	lua_pushinteger(L, index);
+	lua_setfield(L, -2, kind && nbl_peerattr(kind) ? "peer" : "link");
+}
+
+static void setinfo(lua_State *L, struct nlattr *tb[NBL_TB])
+{
+	struct nlattr *info[NBL_TB];
+	const char *kind = NULL;
+
+	memset(info, 0, sizeof(info));
+	if (tb[IFLA_LINKINFO])
+		nbl_parsenested(info, tb[IFLA_LINKINFO]);
+	if (info[IFLA_INFO_KIND]) {
+		kind = nla_get_string(info[IFLA_INFO_KIND]);
+		lua_pushstring(L, kind);
+		lua_setfield(L, -2, "kind");
+		nbl_setkind(L, kind, info[IFLA_INFO_DATA]);
+	}
+	setlink(L, tb, kind);
+}
+
+static void setflag(lua_State *L, const char *name, bool value)
+{
+	lua_pushboolean(L, value);
+	lua_setfield(L, -2, name);
+}
+
+void nbl_pushlink(lua_State *L, const struct nlmsghdr *n)
+{
+	const struct ifinfomsg *ifi = nlmsg_data(n);
+	struct nlattr *tb[NBL_TB];
+	const char *type = nb_wordof(types, ifi->ifi_type);
+
+	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*ifi)),
+		  (size_t)nlmsg_attrlen(n, sizeof(*ifi)));
+	lua_createtable(L, 0, 24);
+	lua_pushinteger(L, ifi->ifi_index);
+	lua_setfield(L, -2, "index");
+	if (type)
+		lua_pushstring(L, type);
+	else
+		lua_pushinteger(L, ifi->ifi_type);
+	lua_setfield(L, -2, "type");
+	setflag(L, "up", ifi->ifi_flags & IFF_UP);
+	setflag(L, "promisc", ifi->ifi_flags & IFF_PROMISC);
+	setflag(L, "allmulti", ifi->ifi_flags & IFF_ALLMULTI);
+	nb_pushwords(L, flag_words, ifi->ifi_flags);
+	lua_setfield(L, -2, "flags");
+	nbl_setfields(L, tb, record_map);
+	setinfo(L, tb);
+}
+
+static void putskipstats(lua_State *L, struct nbl *h)
+{
+	nbl_putu32(L, h, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+}
+
+/***
+The record of one link; no other link is looked at.
+@function link_get
+@tparam string|integer link name or index
+@treturn table `index name type kind data mac mtu txqueuelen group alias qdisc
+  state up promisc allmulti carrier flags promiscuity master link link_netnsid
+  min_mtu max_mtu numtxqueues …`, what it has of them; `peer` is the other end
+  of a veth; `link` and `peer` are in the namespace `link_netnsid`, if that is
+  there; `state` is a word of RFC 2863
+@return[2] nil, message, errno: ENODEV
+@see rtnetlink(7)
+*/
+static int link_get(lua_State *L)
+{
+	struct nbl *h = nbl_check(L, 1);
+	struct ifinfomsg ifi = {0};
+	const char *name = NULL;
+
+	lua_settop(L, 2);
+	if (lua_type(L, 2) == LUA_TSTRING)
+		name = nbl_checkname(L, 2, "link", "1");
+	else
+		nbl_index(L, h, 2, "link", "1", &ifi.ifi_index);
+	nbl_begin(h, "link_get",
+		  name ? name : lua_pushfstring(L, "%d", ifi.ifi_index));
+	nbl_message(L, h, RTM_GETLINK, 0, &ifi, sizeof(ifi));
+	putname(L, h, name);
+	putskipstats(L, h);
+	return nbl_get(L, h, nbl_pushlink);
+}
+
+/* a kernel that has no driver of that kind filters nothing */
+static void keepkind(lua_State *L, int list, const char *kind)
+{
+	lua_Integer n = (lua_Integer)lua_rawlen(L, list), kept = 0;
+
+	for (lua_Integer i = 1; i <= n; i++) {
+		lua_rawgeti(L, list, i);
+		lua_getfield(L, -1, "kind");
+		if (lua_type(L, -1) == LUA_TSTRING &&
+		    strcmp(lua_tostring(L, -1), kind) == 0) {
+			lua_pushvalue(L, -2);
+			lua_rawseti(L, list, ++kept);
+		}
+		lua_pop(L, 2);
+	}
+	for (lua_Integer i = kept + 1; i <= n; i++) {
+		lua_pushnil(L);
+		lua_rawseti(L, list, i);
+	}
+}
+
+/***
+The records of all links, or of some; see @{link_get}.
+@function link_list
+@tparam[opt] table filter `master`, a device; `kind`
+@treturn table list
+@treturn ?string "interrupted" when links came and went, each time it was tried
+@return[2] nil, message, errno
+@see rtnetlink(7)
+*/
+static int link_list(lua_State *L)
+{
+	static const struct nbl_attr map[] = {
+	    {.name = "master", IFLA_MASTER, NBL_INDEX},
+	    {.name = "kind"},
+	    {NULL}};
+	struct nbl *h = nbl_check(L, 1);
+	const char *kind = NULL;
+	int failed, results;
+
+	lua_settop(L, 2);
+	if (lua_isnil(L, 2)) {
+		lua_newtable(L);
+		lua_replace(L, 2);
+	}
+	luaL_checktype(L, 2, LUA_TTABLE);
+	nbl_begin(h, "link_list", NULL);
+	nbl_message(L, h, RTM_GETLINK, 0, &(struct ifinfomsg){0},
+		    sizeof(struct ifinfomsg));
+	failed = nbl_putfields(L, h, 2, map, "filter");
+	if (failed)
+		return failed;
+	putskipstats(L, h);
+	if (field(L, 2, "kind", LUA_TSTRING, "filter")) {
+		struct nlattr *info = nbl_nest(L, h, IFLA_LINKINFO);
+
+		kind = lua_tostring(L, -1);
+		nbl_put(L, h, IFLA_INFO_KIND, kind, strlen(kind) + 1);
+		nbl_nestend(h, info);
+		lua_pop(L, 1);
+	}
+	results = nbl_dump(L, h, nbl_pushlink);
+	if (kind && results < 3)
+		keepkind(L, lua_gettop(L) - results + 1, kind);
+	return results;
+}
+
+const luaL_Reg nbl_linkrequests[] = {
+    {"link_add", link_add},
+    {"link_del", link_del},
+    {"link_set", link_set},
+    {NULL, NULL},
+};
+
+const luaL_Reg nbl_linkreads[] = {
+    {"link_get", link_get},
+    {"link_list", link_list},
+    {NULL, NULL},
+};

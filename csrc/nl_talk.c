@@ -1,0 +1,319 @@
+/*
+ * nl_talk.c - sending requests and collecting what the kernel answers
+ *
+ * Owns the sequence numbers, the buffer for replies and the shape of a
+ * failure: the kernel's own sentence where it has one, and its raw errno.
+ * Replies are collected before Lua sees one, so nothing here can be left
+ * half way by an error.  rtnetlink answers inside send(2): receiving never
+ * waits for anybody.  See netlink(7).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "nl.h"
+
+#define DATAGRAM 65536 /* the kernel's dumps send 32 KiB at most at once */
+#define TRIES 10       /* of a dump that is interrupted, or did not fit */
+
+int nbl_fail(lua_State *L, struct nbl *h, int err)
+{
+	if (!h->text)
+		return nb_fail(L, err, h->subject);
+	luaL_pushfail(L);
+	lua_pushfstring(L, "%s: %s", h->subject, h->text);
+	lua_pushinteger(L, err);
+	return 3;
+}
+
+/* --- receiving --- */
+
+static bool makeroom(struct nbl *h)
+{
+	size_t room = h->room;
+	char *buf;
+
+	if (!h->datagram)
+		h->datagram = DATAGRAM;
+	if (room - h->len >= h->datagram)
+		return true;
+	while (room - h->len < h->datagram)
+		room = room ? room * 2 : h->datagram;
+	buf = realloc(h->buf, room);
+	if (!buf)
+		return false;
+	h->buf = buf;
+	h->room = room;
+	return true;
+}
+
+ssize_t nbl_receive(struct nbl *h, int flags)
+{
+	struct sockaddr_nl from;
+	struct iovec iov;
+	struct msghdr m = {.msg_name = &from, .msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (!makeroom(h))
+		return -ENOMEM;
+	do {
+		iov.iov_base = h->buf + h->len;
+		iov.iov_len = h->datagram;
+		m.msg_namelen = sizeof(from);
+		n = recvmsg(h->h.fd, &m, flags);
+		/* other processes may write to us: only the kernel is heard */
+	} while (n < 0 ? errno == EINTR : from.nl_pid != 0);
+	if (n < 0)
+		return -errno;
+	if (m.msg_flags & MSG_TRUNC)
+		return -EMSGSIZE;
+	return n;
+}
+
+const char *nbl_sentence(const struct nlmsghdr *n, size_t payload)
+{
+	struct nlattr *text;
+
+	if (!(n->nlmsg_flags & NLM_F_ACK_TLVS) ||
+	    n->nlmsg_len < NLMSG_HDRLEN + NLMSG_ALIGN(payload))
+		return NULL;
+	text = nla_find(
+	    (struct nlattr *)((char *)nlmsg_data(n) + NLMSG_ALIGN(payload)),
+	    (int)(n->nlmsg_len - NLMSG_HDRLEN - NLMSG_ALIGN(payload)),
+	    NLMSGERR_ATTR_MSG);
+	return text && nla_len(text) > 1 ? nla_get_string(text) : NULL;
+}
+
+/* the errno in an NLMSG_ERROR (0: an acknowledgement), and its sentence */
+static int answer(const struct nlmsghdr *n, const char **text)
+{
+	const struct nlmsgerr *e = nlmsg_data(n);
+	size_t payload = sizeof(*e);
+
+	if (!(n->nlmsg_flags & NLM_F_CAPPED))
+		payload += e->msg.nlmsg_len - NLMSG_HDRLEN;
+	*text = nbl_sentence(n, payload);
+	return -e->error;
+}
+
+int nbl_exchange(struct nbl *h, const void *bytes, size_t len, uint32_t last,
+		 nbl_answer each, void *arg)
+{
+	bool done = false;
+
+	/* without the kernel's address: an unconnected socket sends there */
+	if (send(h->h.fd, bytes, len, 0) < 0)
+		return -errno;
+	while (!done) {
+		struct nlmsghdr *n;
+		ssize_t got;
+		int left;
+
+		h->len = 0;
+		got = nbl_receive(h, 0);
+		if (got < 0)
+			return (int)got;
+		left = (int)got;
+		for (n = (void *)h->buf; nlmsg_ok(n, left);
+		     n = nlmsg_next(n, &left)) {
+			const char *text;
+			int err;
+
+			if (n->nlmsg_type != NLMSG_ERROR)
+				continue;
+			err = answer(n, &text);
+			each(arg, n->nlmsg_seq, err, text);
+			done = done || n->nlmsg_seq == last;
+		}
+	}
+	return 0;
+}
+
+/* --- one request --- */
+
+struct outcome {
+	struct nbl *h;
+	uint32_t seq;
+	int err;
+};
+
+static void note(void *arg, uint32_t seq, int err, const char *text)
+{
+	struct outcome *o = arg;
+
+	if (seq != o->seq)
+		return;
+	o->err = err;
+	o->h->text = text;
+}
+
+int nbl_send(lua_State *L, struct nbl *h)
+{
+	struct nlmsghdr *n = nlmsg_hdr(h->msg);
+	struct outcome o = {h, ++h->seq, 0};
+	int err;
+
+	n->nlmsg_seq = o.seq;
+	n->nlmsg_flags |= NLM_F_ACK;
+	err = nb_fault(h->verb);
+	if (!err)
+		err = -nbl_exchange(h, n, n->nlmsg_len, o.seq, note, &o);
+
+	if (err || o.err)
+		return nbl_fail(L, h, err ? err : o.err);
+	lua_pushboolean(L, 1);
+	if (!h->text)
+		return 1;
+	lua_pushstring(L, h->text);
+	return 2;
+}
+
+/* --- reading --- */
+
+enum { INTERRUPTED = 1 };
+
+/* looks at the messages from h->len on; true after the last one */
+static bool look(struct nbl *h, ssize_t got, int *err)
+{
+	struct nlmsghdr *n = (void *)(h->buf + h->len);
+	int left = (int)got;
+	bool ours = false, done = false;
+
+	for (; nlmsg_ok(n, left); n = nlmsg_next(n, &left)) {
+		if (n->nlmsg_seq != h->seq)
+			continue;
+		ours = true;
+		if ((n->nlmsg_flags & NLM_F_DUMP_INTR) && *err >= 0)
+			*err = INTERRUPTED;
+		if (n->nlmsg_type == NLMSG_ERROR) {
+			*err = -answer(n, &h->text);
+			done = true;
+		} else if (n->nlmsg_type == NLMSG_DONE) {
+			int status = nlmsg_datalen(n) >= (int)sizeof(status)
+					 ? *(int *)nlmsg_data(n)
+					 : 0;
+
+			if (status < 0) {
+				*err = status;
+				h->text = nbl_sentence(n, sizeof(status));
+			}
+			done = true;
+		} else if (!(n->nlmsg_flags & NLM_F_MULTI)) {
+			done = true;
+		}
+	}
+	/* what an earlier read left behind is overwritten */
+	if (ours)
+		h->len += NLMSG_ALIGN((size_t)got);
+	return done;
+}
+
+/* sends and collects all replies in buf: 0, INTERRUPTED or -errno */
+static int collect(struct nbl *h)
+{
+	struct nlmsghdr *m = nlmsg_hdr(h->msg);
+	int err = 0;
+	bool done = false;
+
+	m->nlmsg_seq = ++h->seq;
+	h->len = 0;
+	h->text = NULL;
+	if (send(h->h.fd, m, m->nlmsg_len, 0) < 0)
+		return -errno;
+	while (!done) {
+		ssize_t got = nbl_receive(h, 0);
+
+		if (got == -EMSGSIZE) {
+			err = -EMSGSIZE;
+			done = !(m->nlmsg_flags & NLM_F_DUMP);
+		} else if (got < 0) {
+			return (int)got;
+		} else {
+			done = look(h, got, &err);
+		}
+	}
+	return err;
+}
+
+/* the same, again while it was interrupted or did not fit */
+static int ask(struct nbl *h)
+{
+	int err = nb_fault(h->verb);
+
+	if (err)
+		return -err;
+	for (int i = 0; i < TRIES; i++) {
+		err = collect(h);
+#ifdef NSBOX_DEBUG
+		if (!err && nb_fault("netlink.interrupted"))
+			err = INTERRUPTED;
+#endif
+		if (err == -EMSGSIZE)
+			h->datagram *= 2;
+		else if (err != INTERRUPTED)
+			break;
+	}
+	return err;
+}
+
+/* a dump may have been long: its memory is not kept */
+static void trim(struct nbl *h)
+{
+	if (h->room <= 4 * DATAGRAM)
+		return;
+	free(h->buf);
+	h->buf = NULL;
+	h->room = h->len = 0;
+	h->text = NULL;
+}
+
+/* calls push for each record, and with a list (an index) adds it there */
+static void pushall(lua_State *L, struct nbl *h, nbl_push push, int list)
+{
+	struct nlmsghdr *n = (void *)h->buf;
+	int left = (int)h->len;
+	lua_Integer i = 0;
+
+	for (; nlmsg_ok(n, left); n = nlmsg_next(n, &left)) {
+		if (n->nlmsg_seq != h->seq || n->nlmsg_type < NLMSG_MIN_TYPE)
+			continue;
+		push(L, n);
+		if (!list)
+			return;
+		if (lua_isnil(L, -1))
+			lua_pop(L, 1);
+		else
+			lua_rawseti(L, list, ++i);
+	}
+	if (!list)
+		lua_pushnil(L);
+}
+
+int nbl_get(lua_State *L, struct nbl *h, nbl_push push)
+{
+	int err = ask(h);
+
+	if (err < 0)
+		return nbl_fail(L, h, -err);
+	pushall(L, h, push, 0);
+	return 1;
+}
+
+int nbl_dump(lua_State *L, struct nbl *h, nbl_push push)
+{
+	int err;
+
+	nlmsg_hdr(h->msg)->nlmsg_flags |= NLM_F_DUMP;
+	err = ask(h);
+
+	if (err < 0)
+		return nbl_fail(L, h, -err);
+	lua_newtable(L);
+	pushall(L, h, push, lua_gettop(L));
+	trim(h);
+	if (err != INTERRUPTED)
+		return 1;
+	lua_pushliteral(L, "interrupted");
+	return 2;
+}
