@@ -95,7 +95,7 @@ describe("nsbox.sys.cap", function()
     assert.equal(before.CapBnd, after.CapBnd)
   end)
 
-  describe("in a user namespace", function()
+  describe("in a user namespace #uml", function()
     needs "userns"
 
     it("sets all five, in prefix and case as written", function()

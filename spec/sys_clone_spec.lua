@@ -221,7 +221,7 @@ describe("nsbox.sys.process.clone", function()
       table.pack(process.clone({ cwd = dir .. "/none" }, print)))
   end)
 
-  describe("in namespaces", function()
+  describe("in namespaces #uml", function()
     needs "maps"
 
     local LIST = { "mnt", "uts", "ipc", "pid", "net", "cgroup", "time", "user" }

@@ -132,7 +132,7 @@ describe("nsbox.sys.idmap", function()
     assert.matches("SigBlk: 0+ SigIgn: 0+", out)
   end)
 
-  describe("in a user namespace", function()
+  describe("in a user namespace #uml", function()
     needs "userns"
 
     it("writes maps that the kernel then shows", function()

@@ -505,7 +505,7 @@ describe("nsbox.sys.process.spawn", function()
 
   -- maps ---------------------------------------------------------------------
 
-  describe("maps", function()
+  describe("maps #uml", function()
     needs "maps"
 
     it("the own ids #valgrind", function()
@@ -697,7 +697,7 @@ describe("nsbox.sys.process.spawn", function()
 
   -- mounts -------------------------------------------------------------------
 
-  describe("mounts", function()
+  describe("mounts #uml", function()
     needs "maps"
 
     it("file systems where the plan says, and nothing on the host", function()
@@ -981,7 +981,7 @@ describe("nsbox.sys.process.spawn", function()
     assert.equal("", c.drain(r)) -- the program held the other end
   end)
 
-  describe("with a gate", function()
+  describe("with a gate #uml", function()
     it("waits with its set-up done, and goes on when told to", function()
       needs("maps", "utsns")
       local dir = tmpdir()
@@ -1065,7 +1065,7 @@ describe("nsbox.sys.process.spawn", function()
     end)
   end)
 
-  describe("with nsbox-init", function()
+  describe("with nsbox-init #uml", function()
     local function start(command, plan)
       plan = plan or {}
       plan.argv, plan.init = { "/bin/sh", "-c", command }, true
@@ -1270,6 +1270,7 @@ describe("nsbox.sys.process.spawn", function()
     end)
 
     it("and makes a user namespace with ranges, as root #root", function()
+      needs "timens"
       local own <close> = assert(sys.ns.open(process.getpid(), "uts"))
       local ranges = { { 0, 100000, 65536 }, { 65536, 1, 1 } }
       for _, gate in ipairs { false, true } do
