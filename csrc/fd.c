@@ -133,16 +133,22 @@ static int failfd(lua_State *L, int err, int fd)
 /* --- functions --- */
 
 static const struct nb_word open_flags[] = {
-    {"rdonly", O_RDONLY},	{"wronly", O_WRONLY},
-    {"rdwr", O_RDWR},		{"creat", O_CREAT},
-    {"excl", O_EXCL},		{"trunc", O_TRUNC},
-    {"append", O_APPEND},	{"nonblock", O_NONBLOCK},
-    {"directory", O_DIRECTORY}, {"nofollow", O_NOFOLLOW},
-    {"path", O_PATH},		{NULL, 0},
+    {"rdonly", O_RDONLY},
+    {"wronly", O_WRONLY},
+    {"rdwr", O_RDWR},
+    {"creat", O_CREAT},
+    {"excl", O_EXCL},
+    {"trunc", O_TRUNC},
+    {"append", O_APPEND},
+    {"nonblock", O_NONBLOCK},
+    {"directory", O_DIRECTORY},
+    {"nofollow", O_NOFOLLOW},
+    {"path", O_PATH},
+    {"tmpfile", O_TMPFILE},
+    {NULL, 0},
 };
 
-/* file permissions as an octal string, "0644" */
-static mode_t checkmode(lua_State *L, int idx, const char *def)
+mode_t nb_checkmode(lua_State *L, int idx, const char *def)
 {
 	const char *s = luaL_optstring(L, idx, def);
 	char *end;
@@ -160,7 +166,9 @@ static mode_t checkmode(lua_State *L, int idx, const char *def)
  * @tparam string path
  * @param[opt="rdonly"] flags a word or a list: `rdonly` `wronly` `rdwr`
  *   `creat` `excl` `trunc` `append` `nonblock` `directory` `nofollow` `path`
- * @tparam[opt="0666"] string mode octal, for `creat`; the umask applies
+ *   `tmpfile` (then path is the directory, see `link`)
+ * @tparam[opt="0666"] string mode octal, for `creat` and `tmpfile`; the umask
+ * applies
  * @treturn nsbox.fd
  * @return[2] nil, message, errno
  * @see open(2)
@@ -169,7 +177,7 @@ static int fd_open(lua_State *L)
 {
 	const char *path = nb_checkpath(L, 1);
 	int flags = (int)nb_checkwords(L, 2, open_flags, "open flag");
-	mode_t mode = checkmode(L, 3, "0666");
+	mode_t mode = nb_checkmode(L, 3, "0666");
 	struct nb_fd *h = nb_newfd(L);
 
 	h->fd = nb_above_stdio(open(path, flags | O_CLOEXEC | O_NOCTTY, mode));
@@ -548,6 +556,7 @@ int luaopen_nsbox_sys_fd(lua_State *L)
 	lua_newtable(L);
 	nb_setfuncs(L, "fd", fd_funcs);
 	nb_setfuncs(L, "fd", nb_statfuncs);
+	nb_setfuncs(L, "fd", nb_filefuncs);
 	nb_setfuncs(L, "fd", fd_methods);
 	return 1;
 }

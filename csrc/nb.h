@@ -99,8 +99,12 @@ int nb_checkfd(lua_State *L, int idx);
 /* moves fd above stderr, keeping it close-on-exec; a host may run with its
  * stdio closed, and 0 is a valid descriptor.  -1 and errno on failure */
 int nb_above_stdio(int fd);
-int nb_close(int fd);		      /* close(2) that keeps errno */
-extern const luaL_Reg nb_statfuncs[]; /* stat.c, a part of the module fd */
+int nb_close(int fd); /* close(2) that keeps errno */
+/* file permissions as an octal string, "0644", or def */
+mode_t nb_checkmode(lua_State *L, int idx, const char *def);
+/* parts of the module fd */
+extern const luaL_Reg nb_statfuncs[]; /* stat.c */
+extern const luaL_Reg nb_filefuncs[]; /* file.c */
 
 /* --- namespaces (nsfd.c): a descriptor or -errno --- */
 
@@ -135,7 +139,23 @@ extern const struct nb_word nb_propagations[];
 uint64_t nb_checkcaps(lua_State *L, int idx);
 void nb_pushcaps(lua_State *L, uint64_t mask);
 
-extern const luaL_Reg nb_nsscanfuncs[]; /* of nsbox.sys.ns (nsscan.c) */
+/* --- namespaces (ns.c) --- */
+
+struct nb_ns {
+	struct nb_fd h; /* first: nb_checkfd relies on it */
+	int kind;
+	dev_t dev;
+	ino_t ino;
+};
+struct nb_ns *nb_newns(lua_State *L);
+/* the argument, which must be an open handle */
+struct nb_ns *nb_checkns(lua_State *L, int idx);
+/* the handle on top, filled with fd (or -errno): results */
+int nb_fillns(lua_State *L, struct nb_ns *ns, int fd, const char *subject);
+/* parts of the module ns */
+extern const luaL_Reg nb_nsscanfuncs[]; /* nsscan.c */
+extern const luaL_Reg nb_netnsfuncs[];	/* netns.c */
+extern const luaL_Reg nb_netnsmethods[];
 
 /* --- trace (trace.c) --- */
 

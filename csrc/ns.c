@@ -28,15 +28,6 @@
  * @module nsbox.sys.ns
  */
 
-struct nb_ns {
-	struct nb_fd h; /* first: nb_checkfd relies on it */
-	int kind;
-	dev_t dev;
-	ino_t ino;
-};
-
-static struct nb_ns *newns(lua_State *L);
-
 /* learns what the descriptor in ns is; 0 or -errno, -EINVAL when it is not
  * a namespace: ioctl numbers alone could mean something else to a device */
 static int identify(struct nb_ns *ns)
@@ -60,8 +51,7 @@ static int identify(struct nb_ns *ns)
 
 /* --- results --- */
 
-/* the handle on top, filled with fd (or -errno) */
-static int fill(lua_State *L, struct nb_ns *ns, int fd, const char *subject)
+int nb_fillns(lua_State *L, struct nb_ns *ns, int fd, const char *subject)
 {
 	int err;
 
@@ -102,11 +92,11 @@ static const char *subject(lua_State *L, const char *call, uint64_t kinds)
 static int openpath(lua_State *L)
 {
 	const char *path = nb_checkpath(L, 1);
-	struct nb_ns *ns = newns(L);
+	struct nb_ns *ns = nb_newns(L);
 
 	int fd = nb_openns(path);
 
-	return fill(L, ns, fd, path);
+	return nb_fillns(L, ns, fd, path);
 }
 
 static int openpid(lua_State *L)
@@ -120,13 +110,13 @@ static int openpid(lua_State *L)
 	luaL_argcheck(L, pid > 0 && pid <= INT32_MAX, 1, "not a process id");
 	path = lua_pushfstring(L, "/proc/%d/ns/%s", (int)pid,
 			       nb_wordof(nb_kinds, (uint64_t)kind));
-	ns = newns(L);
+	ns = nb_newns(L);
 
 	fd = nb_openns(path);
 	if (fd == -ENOENT && kill((pid_t)pid, 0) < 0 && errno == ESRCH)
 		fd = -ESRCH;
 
-	return fill(L, ns, fd, path);
+	return nb_fillns(L, ns, fd, path);
 }
 
 static int openpidfd(lua_State *L)
@@ -134,11 +124,11 @@ static int openpidfd(lua_State *L)
 	int pidfd = nb_checkfd(L, 1);
 	int kind = (int)nb_checkword(L, 2, nb_kinds, "namespace");
 	const char *name = luaL_tolstring(L, 1, NULL);
-	struct nb_ns *ns = newns(L);
+	struct nb_ns *ns = nb_newns(L);
 
 	int fd = nb_opennsof(pidfd, kind);
 
-	return fill(L, ns, fd, name);
+	return nb_fillns(L, ns, fd, name);
 }
 
 /***
@@ -234,9 +224,9 @@ static int ns_unshare(lua_State *L)
 
 /* --- methods --- */
 
-static struct nb_ns *checkns(lua_State *L)
+struct nb_ns *nb_checkns(lua_State *L, int idx)
 {
-	struct nb_ns *ns = luaL_checkudata(L, 1, NB_NS);
+	struct nb_ns *ns = luaL_checkudata(L, idx, NB_NS);
 
 	if (ns->h.fd < 0)
 		luaL_error(L, "attempt to use a closed " NB_NS);
@@ -255,7 +245,7 @@ static struct nb_ns *checkns(lua_State *L)
  */
 static int ns_kind(lua_State *L)
 {
-	const struct nb_ns *ns = checkns(L);
+	const struct nb_ns *ns = nb_checkns(L, 1);
 
 	lua_pushstring(L, nb_wordof(nb_kinds, (uint64_t)ns->kind));
 	return 1;
@@ -270,7 +260,7 @@ static int ns_kind(lua_State *L)
  */
 static int ns_id(lua_State *L)
 {
-	const struct nb_ns *ns = checkns(L);
+	const struct nb_ns *ns = nb_checkns(L, 1);
 
 	lua_pushinteger(L, (lua_Integer)ns->dev);
 	lua_pushinteger(L, (lua_Integer)ns->ino);
@@ -279,12 +269,12 @@ static int ns_id(lua_State *L)
 
 static int related(lua_State *L, unsigned long request, const char *what)
 {
-	const struct nb_ns *ns = checkns(L);
-	struct nb_ns *other = newns(L);
+	const struct nb_ns *ns = nb_checkns(L, 1);
+	struct nb_ns *other = nb_newns(L);
 
 	int fd = nb_above_stdio(ioctl(ns->h.fd, request));
 
-	return fill(L, other, fd < 0 ? -errno : fd, what);
+	return nb_fillns(L, other, fd < 0 ? -errno : fd, what);
 }
 
 /***
@@ -322,7 +312,7 @@ static int ns_parent(lua_State *L)
  */
 static int ns_owner_uid(lua_State *L)
 {
-	const struct nb_ns *ns = checkns(L);
+	const struct nb_ns *ns = nb_checkns(L, 1);
 	uid_t uid;
 
 	int rc = ioctl(ns->h.fd, NS_GET_OWNER_UID, &uid);
@@ -340,7 +330,7 @@ static int ns_owner_uid(lua_State *L)
  */
 static int ns_fileno(lua_State *L)
 {
-	lua_pushinteger(L, checkns(L)->h.fd);
+	lua_pushinteger(L, nb_checkns(L, 1)->h.fd);
 	return 1;
 }
 
@@ -410,7 +400,7 @@ static const luaL_Reg ns_funcs[] = {
     {NULL, NULL},
 };
 
-static struct nb_ns *newns(lua_State *L)
+struct nb_ns *nb_newns(lua_State *L)
 {
 	struct nb_ns *ns = lua_newuserdatauv(L, sizeof(*ns), 0);
 
@@ -426,11 +416,13 @@ int luaopen_nsbox_sys_ns(lua_State *L)
 		luaL_setfuncs(L, ns_meta, 0);
 		lua_newtable(L);
 		nb_setfuncs(L, "ns", ns_methods);
+		nb_setfuncs(L, "ns", nb_netnsmethods);
 		lua_setfield(L, -2, "__index");
 	}
 	lua_pop(L, 1);
 	lua_newtable(L);
 	nb_setfuncs(L, "ns", ns_funcs);
 	nb_setfuncs(L, "ns", nb_nsscanfuncs);
+	nb_setfuncs(L, "ns", nb_netnsfuncs);
 	return 1;
 }

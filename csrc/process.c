@@ -300,6 +300,27 @@ static int process_fileno(lua_State *L)
 }
 
 /***
+What tells this process from all others there ever were since this machine
+started: the pidfd's inode where the kernel gives each process one (Linux
+6.9), else its start time.  Numbers are used again.
+@function process:identity
+@treturn string `"pidfd:123"` or `"start:123"`
+@return[2] nil, message, errno; ESRCH: it has ended, and was reaped
+@see pidfd_open(2), proc_pid_stat(5)
+*/
+static int process_identity(lua_State *L)
+{
+	struct nb_process *p = check_process(L);
+	char text[40];
+	int err = nb_identity(p->h.fd, p->pid, text, sizeof(text));
+
+	if (err)
+		return nb_fail(L, -err, "identity");
+	lua_pushstring(L, text);
+	return 1;
+}
+
+/***
 Close the handle; the process goes on.  Twice is harmless.
 
 Not so a process at its gate, which is killed, and one with `init`, which
@@ -364,13 +385,11 @@ static int process_open(lua_State *L)
 static const luaL_Reg process_funcs[] = {
     {"spawn", process_spawn}, {"open", process_open}, {NULL, NULL}};
 
-static const luaL_Reg process_methods[] = {{"start", process_start},
-					   {"status", process_status},
-					   {"kill", process_kill},
-					   {"pid", process_pid},
-					   {"fileno", process_fileno},
-					   {"close", process_close},
-					   {NULL, NULL}};
+static const luaL_Reg process_methods[] = {
+    {"start", process_start},	{"status", process_status},
+    {"kill", process_kill},	{"pid", process_pid},
+    {"fileno", process_fileno}, {"identity", process_identity},
+    {"close", process_close},	{NULL, NULL}};
 
 static const luaL_Reg process_meta[] = {{"__gc", process_close},
 					{"__close", process_close},

@@ -1,0 +1,114 @@
+/*
+ * file.c - names in a file system and locks; a part of nsbox.sys.fd
+ *
+ * What a journal and a pin need beyond open and write: a directory with its
+ * mode from the start, a file that is complete before it has a name, a lock.
+ * open(2), linkat(2), mkdir(2), flock(2), ftruncate(2)
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "nb.h"
+
+static const struct nb_word locks[] = {
+    {"exclusive", LOCK_EX}, {"shared", LOCK_SH}, {NULL, 0}};
+
+/***
+Names in a file system and locks.
+
+@submodule nsbox.sys.fd
+*/
+
+/***
+ * Makes a directory.
+ * @function mkdir
+ * @tparam string path
+ * @tparam[opt="0777"] string mode octal; the umask applies
+ * @treturn boolean true
+ * @return[2] nil, message, errno
+ * @see mkdir(2)
+ */
+static int fd_mkdir(lua_State *L)
+{
+	const char *path = nb_checkpath(L, 1);
+	mode_t mode = nb_checkmode(L, 2, "0777");
+
+	int rc = mkdir(path, mode);
+
+	return nb_result(L, rc, path);
+}
+
+/***
+ * Locks an open file, without waiting; closing its last descriptor unlocks it.
+ * @function flock
+ * @param fd a descriptor
+ * @tparam[opt="exclusive"] string how `exclusive` or `shared`
+ * @treturn boolean true
+ * @return[2] nil, message, errno: EAGAIN when somebody else holds it
+ * @see flock(2)
+ */
+static int fd_flock(lua_State *L)
+{
+	int fd = nb_checkfd(L, 1);
+	int how = lua_isnoneornil(L, 2)
+		      ? LOCK_EX
+		      : (int)nb_checkword(L, 2, locks, "lock");
+
+	int rc = flock(fd, how | LOCK_NB);
+
+	return nb_result(L, rc, "flock");
+}
+
+/***
+ * Gives an open file a name; it fails where something has that name.
+ * A file opened with `tmpfile` has none until then.
+ * @function link
+ * @param fd a descriptor
+ * @tparam string path
+ * @treturn boolean true
+ * @return[2] nil, message, errno: EEXIST when the name is taken
+ * @see linkat(2)
+ */
+static int fd_link(lua_State *L)
+{
+	int fd = nb_checkfd(L, 1);
+	const char *path = nb_checkpath(L, 2);
+	char from[40];
+	int rc;
+
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+	rc = linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+
+	return nb_result(L, rc, path);
+}
+
+/***
+ * Sets the size of an open file.
+ * @function truncate
+ * @param fd a descriptor
+ * @tparam integer size in bytes
+ * @treturn boolean true
+ * @return[2] nil, message, errno
+ * @see ftruncate(2)
+ */
+static int fd_truncate(lua_State *L)
+{
+	int fd = nb_checkfd(L, 1);
+	lua_Integer size = luaL_checkinteger(L, 2);
+	int rc;
+
+	luaL_argcheck(L, size >= 0, 2, "not a size");
+	rc = ftruncate(fd, size);
+
+	return nb_result(L, rc, "truncate");
+}
+
+const luaL_Reg nb_filefuncs[] = {{"flock", fd_flock},
+				 {"link", fd_link},
+				 {"mkdir", fd_mkdir},
+				 {"truncate", fd_truncate},
+				 {NULL, NULL}};

@@ -1,0 +1,52 @@
+local fd = require "nsbox.sys.fd"
+local errno = require "nsbox.sys.errno"
+local lfs = require "lfs"
+
+describe("nsbox.sys.fd, names and locks #valgrind", function()
+  it("makes a directory with its mode", function()
+    local path = tmpdir() .. "/d"
+    assert.is_true(fd.mkdir(path, "0700"))
+    assert.equal("rwx------", lfs.attributes(path, "permissions"))
+    local ok, message, code = fd.mkdir(path)
+    assert.same({ nil, path .. ": File exists", errno.EEXIST }, { ok, message, code })
+    assert.has_error(function() fd.mkdir(path, "rwx") end)
+  end)
+
+  it("gives a file its name when it is complete", function()
+    local dir = tmpdir()
+    local f <close> = assert(fd.open(dir, { "rdwr", "tmpfile" }, "0600"))
+    assert.equal(3, f:write "abc")
+    assert.same({}, entries(dir))
+    local path = dir .. "/name"
+    assert.is_true(fd.link(f, path))
+    assert.equal("abc", slurp(path))
+    assert.equal(fd.stat(f).ino, lfs.attributes(path, "ino"))
+    local ok, _, code = fd.link(f, path)
+    assert.same({ nil, errno.EEXIST }, { ok, code })
+  end)
+
+  it("locks without waiting", function()
+    local path = tmpdir() .. "/lock"
+    spew(path, "")
+    local a, b = assert(fd.open(path, "rdwr")), assert(fd.open(path, "rdwr"))
+    assert.is_true(fd.flock(a))
+    local ok, _, code = fd.flock(b, "shared")
+    assert.same({ nil, errno.EAGAIN }, { ok, code })
+    local _, status = sh(("flock -n %s true"):format(path))
+    assert.equal(1, status)
+    a:close()
+    assert.is_true(fd.flock(b, "shared"))
+    b:close()
+    _, status = sh(("flock -n %s true"):format(path))
+    assert.equal(0, status)
+  end)
+
+  it("sets the size", function()
+    local path = tmpdir() .. "/f"
+    spew(path, "abcdef")
+    local f <close> = assert(fd.open(path, "rdwr"))
+    assert.is_true(fd.truncate(f, 2))
+    assert.equal("ab", slurp(path))
+    assert.has_error(function() fd.truncate(f, -1) end)
+  end)
+end)
