@@ -70,6 +70,31 @@ describe("nsbox.box", function()
     assert.is_nil(slurp(("/proc/%d/stat"):format(pid)))
   end)
 
+  it("can be killed before its start: then there is none", function()
+    local b <close> = nsbox.box { "true" }
+    local r = b:stop()
+    assert.same({ "KILL", "exited" }, { r.signal, b.state })
+    assert.equal(r, b:wait())
+    local err = failure(function() b:start() end, "ESRCH")
+    assert.same({ "start", r }, { err.op, err.result })
+    local c <close> = nsbox.box { "true" }
+    nsbox.sys.process.open(c.pid):kill "KILL"
+    nsbox.sys.fd.poll { [c:fileno()] = "r" }
+    failure(function() c:start() end, "ESRCH")
+    assert.equal("KILL", c:wait().signal)
+  end)
+
+  it("says that it has ended, also when nobody waited for it", function()
+    for _, verb in ipairs { "exec", "spawn" } do
+      local b <close> = nsbox.box { "true" }
+      b:start()
+      nsbox.sys.fd.poll { [b:fileno()] = "r" }
+      local err = failure(function() b[verb](b, { "true" }) end, "ESRCH")
+      assert.same({ verb, 0 }, { err.op, err.result.status })
+      misuse(function() b[verb](b, { "true" }) end, "has ended")
+    end
+  end)
+
   it("gives two coroutines the same result", function()
     local b <close> = nsbox.box { "sh", "-c", "exit 3" }
     b:start()
@@ -293,12 +318,22 @@ describe("nsbox.box", function()
 
     it("when a program listens", function()
       needs "netns"
-      if not (os.execute "command -v busybox >/dev/null") then
-        return -- .ci/deps does not install it
+      for port, address in pairs { [8080] = "127.0.0.1", [8081] = "::" } do
+        local b <close> = nsbox.box { "lua5.4", "-e", ([[
+          local uv = require "luv"
+          io.read()
+          local server = uv.new_tcp()
+          assert(server:bind("%s", %d))
+          assert(server:listen(1, print))
+          uv.run()
+        ]]):format(address, port), stdin = "pipe", env = { "LD_PRELOAD", "ASAN_OPTIONS" } }
+        b:start()
+        local err = failure(function() b:ready { port = port, timeout = 0 } end, "ETIMEDOUT")
+        assert.equal("ready", err.op)
+        b.stdin:write "\n"
+        assert.equal(b, b:ready { port = port, timeout = 60 })
+        failure(function() b:ready { port = port + 1, timeout = 0 } end, "ETIMEDOUT")
       end
-      local b <close> = nsbox.box { "busybox", "nc", "-l", "-p", "8080", stdin = "null" }
-      b:start()
-      assert.equal(b, b:ready { port = 8080 })
     end)
   end)
 

@@ -18,6 +18,13 @@ describe("many launches", function()
     if not slow then assert.is_true(tonumber(memory) <= 1024, memory .. " kB") end
   end)
 
+  for _, mode in ipairs { "generational", "incremental", "full" } do
+    it("survive a collector that never rests: " .. mode, function()
+      assert.same({ "descriptors 0, children ''\n", 0 }, { c.script(
+        ('arg = { "%s" } dofile "spec/collector.lua"'):format(mode)) })
+    end)
+  end
+
   it("cost a large host no copy of its page tables", function()
     -- 256 MB in place; a page that a copy was made of faults when it is written again
     local function faults(before)

@@ -40,7 +40,8 @@ function computed.ns(self)
       -- __index calls this as its tail: level 2 is who asked
       error(("box %s has ended: its namespaces are gone"):format(self.name or self.pid), 2)
     end
-    self._ns = require("nsbox.ns").of(self.pid, table.unpack(self._kinds))
+    -- by its handle: the number may be another process's by now
+    self._ns = require("nsbox.ns").of(self._handle, table.unpack(self._kinds))
   end
   return self._ns
 end
@@ -72,6 +73,19 @@ function M.create(o, level)
   return self
 end
 
+-- its result, nil while it lives; asked now
+local function look(self)
+  if not self._result then
+    self:_move(wait.poll({ [self:fileno()] = "r" }, 0))
+  end
+  return self._result
+end
+
+local function gone(self, op, detail)
+  require("nsbox.error").raise { op = op, subject = tostring(self), code = "ESRCH",
+    detail = detail .. tostring(self._result), result = self._result }
+end
+
 --- Opens the gate: the program starts. Again: nothing.
 -- @treturn nsbox.Box itself
 -- @raise an Error when the program cannot be started
@@ -82,6 +96,9 @@ function Box:start()
     return self
   end
   self._created = false
+  if look(self) then
+    gone(self, "start", "it ended before: ")
+  end
   local ok, message, errno, step, subject = self._handle:start()
   if not ok then
     wait.leave(self)
@@ -102,7 +119,7 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string "timeout"
 function Box:wait(o)
-  if self._created then
+  if self._created and not look(self) then
     error("wait: the box was not started", 2)
   end
   local result, why = self:_wait(o, 2)
@@ -137,9 +154,11 @@ function Box:stop(o)
 end
 
 -- how to enter: never with more than the box has
-local function place_of(self, level)
+local function place_of(self, op, level)
   if self._result or self._closed then
     error(("box %s has ended"):format(self.name or self.pid), level + 1)
+  elseif look(self) then
+    gone(self, op, "it has ended: ")
   end
   local join = {}
   for i, kind in ipairs(self.ns.kinds) do
@@ -162,7 +181,7 @@ end
 -- @tparam table|string o the program and its arguments, PROGRAM options
 -- @treturn nsbox.Result
 function Box:exec(o)
-  local result = require("nsbox.enter").exec(place_of(self, 2), o, 2)
+  local result = require("nsbox.enter").exec(place_of(self, "exec", 2), o, 2)
   return result
 end
 
@@ -170,7 +189,7 @@ end
 -- @tparam table|string o the program and its arguments, PROGRAM options
 -- @treturn nsbox.Process
 function Box:spawn(o)
-  local p = require("nsbox.enter").spawn(place_of(self, 2), o, 2)
+  local p = require("nsbox.enter").spawn(place_of(self, "spawn", 2), o, 2)
   return p
 end
 
@@ -184,7 +203,7 @@ end
 -- @param ... its arguments
 -- @return f's values
 function Box:call(f, ...)
-  return pass(require("nsbox.enter").call(place_of(self, 2), 2, f, ...))
+  return pass(require("nsbox.enter").call(place_of(self, "call", 2), 2, f, ...))
 end
 
 local function listens(self, port)
@@ -225,14 +244,14 @@ function Box:ready(o)
   end
   local deadline = wait.now() + o.timeout
   while true do
-    if self._result then
-      require("nsbox.error").raise { op = "ready", subject = tostring(self), code = "ESRCH",
-        detail = "it ended before: " .. tostring(self._result), result = self._result }
+    if look(self) then
+      gone(self, "ready", "it ended before: ")
     end
     local there = o.port and listens(self, o.port)
       or o.file and require("nsbox.machine").exists(("/proc/%d/root%s"):format(self.pid, o.file))
       or o.call and self:call(o.call)
-    if there then
+    -- what was seen there may be a stranger's, who has its number
+    if there and not look(self) then
       return self
     elseif wait.now() >= deadline then
       require("nsbox.error").raise { op = "ready", subject = tostring(self), code = "ETIMEDOUT",

@@ -2,7 +2,7 @@
 --
 -- @module nsbox.process
 
-local spawn = require("nsbox.sys.process").spawn
+local sys = require "nsbox.sys.process"
 local wait = require "nsbox.wait"
 
 ---@class nsbox.Process
@@ -46,7 +46,7 @@ function M.start(op, plan, streams, timeout, opened, class)
     plan[name] = descriptor
   end
   local started = wait.now()
-  local ok, handle, message, errno, step, subject = pcall(spawn, plan)
+  local ok, handle, message, errno, step, subject = pcall(sys.spawn, plan)
   for _, used in ipairs(opened or {}) do
     used:close()
   end
@@ -76,6 +76,7 @@ function M.adopt(handle, streams, timeout, started, class)
     stdout = streams.stdout,
     stderr = streams.stderr,
     _handle = handle,
+    _parent = sys.getpid(),
     _streams = streams,
     _started = started,
     _timeout = timeout,
@@ -170,7 +171,8 @@ function Process:close()
     return
   end
   self._closed = true
-  if not self._result then
+  -- a forked child never ends what its parent started
+  if not self._result and sys.getpid() == self._parent then
     self._handle:kill "KILL"
     self._streams:close()
     while not self._result do
