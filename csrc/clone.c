@@ -186,6 +186,9 @@ static int process_clone(lua_State *L)
 	if (r > 0) {
 		close(pipefd[0]);
 		close(p->l.plan->ctl);
+		/* the plan closed the parent's end; its number will be
+		 * another's when p is collected here */
+		p->l.ctl = -1;
 		lua_settop(L, top);
 		run_function(L, 2, pipefd[1]);
 	}

@@ -1,7 +1,7 @@
 /*
  * netlink.c - handles on rtnetlink, and what require finds in netlink.so
  *
- * Owns the metatables nsbox.netlink and nsbox.netlink.batch.  A handle is
+ * Owns the metatable nsbox.netlink.  A handle is
  * bound to its namespace when it is opened; the process stays where it was.
  * Nothing is cached, nothing is decided here.  A companion of nsbox.so: a
  * script without networks does not load libnl.  See rtnetlink(7), netlink(7).
@@ -37,10 +37,13 @@ Loaded on its own: `require "nsbox.sys.netlink"`, or the field of `nsbox.sys`.
 /* what each type of object adds to handles and batches, and to handles */
 static const luaL_Reg *const requests[] = {
     nbl_linkrequests,
+    nbl_portrequests,
 };
 static const luaL_Reg *const reads[] = {
     nbl_batchfuncs,
     nbl_linkreads,
+    nbl_portreads,
+    nbl_tunfuncs,
 };
 
 struct nbl *nbl_check(lua_State *L, int idx)
@@ -52,7 +55,7 @@ struct nbl *nbl_check(lua_State *L, int idx)
 	return h;
 }
 
-static void release(struct nbl *h)
+void nbl_release(struct nbl *h)
 {
 	int fd = h->h.fd;
 
@@ -173,14 +176,14 @@ Close the handle; twice is harmless.
 */
 static int netlink_close(lua_State *L)
 {
-	release(luaL_checkudata(L, 1, NB_NETLINK));
+	nbl_release(luaL_checkudata(L, 1, NB_NETLINK));
 	lua_pushboolean(L, 1);
 	return 1;
 }
 
 static int netlink_gc(lua_State *L)
 {
-	release(luaL_checkudata(L, 1, NB_NETLINK));
+	nbl_release(luaL_checkudata(L, 1, NB_NETLINK));
 	return 0;
 }
 
@@ -246,8 +249,13 @@ int luaopen_nsbox_sys_netlink(lua_State *L)
 			nb_setfuncs(L, "batch", requests[i]);
 		lua_pop(L, 1);
 	}
+	if (newclass(L, NB_MONITOR, nbl_monitormeta)) {
+		nb_setfuncs(L, "monitor", nbl_monitormethods);
+		lua_pop(L, 1);
+	}
 	lua_newtable(L);
 	nb_setfuncs(L, "netlink", netlink_funcs);
+	nb_setfuncs(L, "netlink", nbl_monitorfuncs);
 	return 1;
 }
 

@@ -81,6 +81,8 @@ int nbl_failwhere(lua_State *L, const struct nbl_where *w, int err);
 /* --- handles and building (nl_build.c) --- */
 
 struct nbl *nbl_check(lua_State *L, int idx);
+/* closes; twice is harmless */
+void nbl_release(struct nbl *h);
 /* starts a request; thing (NULL: none) is what its failure names */
 void nbl_begin(struct nbl *h, const char *verb, const char *thing);
 void nbl_message(lua_State *L, struct nbl *h, int type, int flags,
@@ -204,5 +206,14 @@ int nbl_peerattr(const char *kind);
 extern const luaL_Reg nbl_linkrequests[]; /* nl_link.c */
 extern const luaL_Reg nbl_linkreads[];
 void nbl_pushlink(lua_State *L, const struct nlmsghdr *n);
+extern const luaL_Reg nbl_portrequests[]; /* nl_port.c */
+extern const luaL_Reg nbl_portreads[];
+void nbl_pushport(lua_State *L, const struct nlmsghdr *n);
+/* sets the field port of the record on top */
+void nbl_setport(lua_State *L, struct nlattr *options);
+extern const luaL_Reg nbl_tunfuncs[];	  /* nl_tun.c: of a handle */
+extern const luaL_Reg nbl_monitorfuncs[]; /* nl_monitor.c: of the module */
+extern const luaL_Reg nbl_monitormethods[];
+extern const luaL_Reg nbl_monitormeta[];
 
 #endif

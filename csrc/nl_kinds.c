@@ -14,6 +14,8 @@
 
 #include "nl.h"
 
+#define TYPE_MOST 0x3fff /* above are flags, see NLA_TYPE_MASK */
+
 /* single bits of one attribute, each a field */
 struct bits {
 	uint16_t number;
@@ -291,7 +293,7 @@ static void putraw(lua_State *L, struct nbl *h, int t, const char *what)
 			number = lua_tointeger(L, -1);
 			lua_rawgeti(L, -2, 2);
 		}
-		if (number < 1 || number > NLA_TYPE_MASK ||
+		if (number < 1 || number > TYPE_MOST ||
 		    lua_type(L, -1) != LUA_TSTRING)
 			nbl_badfield(L, what, "data",
 				     "a list of { number, bytes }");

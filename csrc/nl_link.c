@@ -259,9 +259,14 @@ static int puttarget(lua_State *L, struct nbl *h, int t, bool resolve)
 static int putpeer(lua_State *L, struct nbl *h, int number)
 {
 	int t = lua_gettop(L), failed;
+	const struct ifinfomsg *link = nbl_header(h);
 	struct ifinfomsg ifi = {.ifi_index = indexfield(L, t, "peer")};
-	struct nlattr *nest = nbl_nest(L, h, number);
+	struct nlattr *nest;
 
+	/* the kernel would choose another one without a word */
+	if (ifi.ifi_index && !link->ifi_index)
+		luaL_error(L, "peer: field 'index': the link needs one, too");
+	nest = nbl_nest(L, h, number);
 	if (nlmsg_append(h->msg, &ifi, sizeof(ifi), NLMSG_ALIGNTO) < 0)
 		return luaL_error(L, "link: too much for one message");
 	putname(L, h, newname(L, t, "peer"));
@@ -352,7 +357,8 @@ is for @{link_set}.
     `mode` `flags`; vlan: `id` `protocol`; vxlan: `id` `remote` `group` `src`
     `link` `dstport` …; vrf: `table`. For kinds not known here a list of
     `{ number, bytes }`
-  - `peer` of a veth: `{ name, netns, index, mac, mtu, txqueuelen, group, … }`
+  - `peer` of a veth: `{ name, netns, index, mac, mtu, txqueuelen, group, … }`;
+    its `index` only together with the link's
   - `netns`: where it is made, a pid or a handle; `link`: the device below it,
     which is sought here; `link_netnsid`: or there
   - `index`: one that is free; `mac` `mtu` `txqueuelen` `group` `master`
@@ -490,6 +496,9 @@ static void setinfo(lua_State *L, struct nlattr *tb[NBL_TB])
 		lua_setfield(L, -2, "kind");
 		nbl_setkind(L, kind, info[IFLA_INFO_DATA]);
 	}
+	if (info[IFLA_INFO_SLAVE_DATA] && info[IFLA_INFO_SLAVE_KIND] &&
+	    strcmp(nla_get_string(info[IFLA_INFO_SLAVE_KIND]), "bridge") == 0)
+		nbl_setport(L, info[IFLA_INFO_SLAVE_DATA]);
 	setlink(L, tb, kind);
 }
 
@@ -536,8 +545,9 @@ The record of one link; no other link is looked at.
 @treturn table `index name type kind data mac mtu txqueuelen group alias qdisc
   state up promisc allmulti carrier flags promiscuity master link link_netnsid
   min_mtu max_mtu numtxqueues …`, what it has of them; `peer` is the other end
-  of a veth; `link` and `peer` are in the namespace `link_netnsid`, if that is
-  there; `state` is a word of RFC 2863
+  of a veth; `port`, of a bridge's port, has the words of @{port_set}; `link`
+and `peer` are in the namespace `link_netnsid`, if that is there; `state` is a
+  word of RFC 2863
 @return[2] nil, message, errno: ENODEV
 @see rtnetlink(7)
 */

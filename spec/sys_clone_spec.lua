@@ -389,4 +389,16 @@ describe("nsbox.sys.process.results", function()
       assert(ok == nil or type(ok) == "boolean")
     end
   end)
+
+  it("leaves no handle in the child that closes what has its number now", function()
+    assert.same({ true, 50 }, results(function()
+      local handles = {}
+      for i = 1, 50 do handles[i] = assert(fd.open("/dev/null", "wronly")) end
+      collectgarbage()
+      collectgarbage()
+      local open = 0
+      for _, handle in ipairs(handles) do open = open + (fd.write(handle, "x") or 0) end
+      return open
+    end))
+  end)
 end)

@@ -134,6 +134,68 @@ end)
 
 probe("memfd_exec", "nsbox-init, which runs from a memfd", box({ "pid" }, { init = true }))
 
+-- runs f with rtnetlink in a network namespace of its own
+local function network(f)
+  local netlink = sys.netlink
+  local kinds = { "net" }
+  if not require("nsbox.idmap").who().root then
+    kinds = { "user", "net", maps = require("nsbox.idmap").resolve("self") }
+  end
+  local process, bytes = sys.process.clone(kinds, function()
+    return f(assert(netlink.open()))
+  end)
+  if not process then
+    return false, bytes
+  end
+  local text = sys.fd.read(bytes, 4096)
+  sys.fd.close(bytes)
+  ended(process)
+  local _, ok, why = sys.process.results(text or "")
+  return ok, why
+end
+
+-- whether the kernel can make such a link, on a veth if it needs a lower one
+local function kind(name, module, data, lower)
+  probe(name, "links of the kind " .. name, function()
+    local ok, why = network(function(nl)
+      if lower then
+        nl:link_add { "lower", kind = "veth" }
+      end
+      local made, message = nl:link_add { "probe", kind = name, data = data, link = lower }
+      return made or false, message
+    end)
+    if ok then
+      return true
+    end
+    return false, why, ("as root: modprobe %s, if this kernel has it"):format(module)
+  end)
+end
+
+kind("bridge", "bridge")
+kind("veth", "veth")
+kind("macvlan", "macvlan", { mode = "bridge" }, "lower")
+kind("ipvlan", "ipvlan", { mode = "l2" }, "lower")
+kind("vlan", "8021q", { id = 5 }, "lower")
+kind("vxlan", "vxlan", { id = 5, dstport = 4789 })
+kind("dummy", "dummy")
+kind("vrf", "vrf", { table = 5 })
+kind("ifb", "ifb")
+
+probe("vlan_filtering", "bridges that filter VLANs", function()
+  return network(function(nl)
+    local made, message = nl:link_add { "probe", kind = "bridge", data = { vlan_filtering = true } }
+    return made or false, message
+  end)
+end)
+
+probe("tun", "tun and tap devices", function()
+  local ok, why = network(function(nl)
+    local made, message = nl:tuntap_add { "probe", mode = "tap" }
+    return made ~= nil, message
+  end)
+  return ok, why, not ok and "as root: modprobe tun" or nil
+end)
+
 probe("pidfd", "a handle of a process", function()
   local process, message, errno = sys.process.open(sys.process.getpid())
   if not process then
