@@ -133,7 +133,7 @@ static uint64_t findword(lua_State *L, int arg, int idx,
 					    luaL_typename(L, idx)));
 	word = lua_tostring(L, idx);
 	for (const struct nb_word *w = words; w->word; w++)
-		if (strcmp(w->word, word) == 0)
+		if (*w->word == *word && strcmp(w->word, word) == 0)
 			return w->value;
 	unknownword(L, arg, word, words, what);
 	return 0;
@@ -205,7 +205,7 @@ static void unknownfield(lua_State *L, const char *name,
 static bool isknown(const char *name, const char *const *known)
 {
 	for (; *known; known++)
-		if (strcmp(*known, name) == 0)
+		if (**known == *name && strcmp(*known, name) == 0)
 			return true;
 	return false;
 }
@@ -213,6 +213,8 @@ static bool isknown(const char *name, const char *const *known)
 void nb_checkfields(lua_State *L, int t, const char *const *known,
 		    const char *what)
 {
+	int top = lua_gettop(L);
+
 	luaL_checkstack(L, 4, NULL);
 	lua_pushnil(L);
 	while (lua_next(L, t)) {
@@ -220,10 +222,12 @@ void nb_checkfields(lua_State *L, int t, const char *const *known,
 
 		lua_pop(L, 1);
 		lua_pushvalue(L, -1); /* tostring must not change the key */
-		name = luaL_tolstring(L, -1, NULL);
+		name = lua_type(L, -1) == LUA_TSTRING
+			   ? lua_tostring(L, -1)
+			   : luaL_tolstring(L, -1, NULL);
 		if (!isknown(name, known))
 			unknownfield(L, name, known, what);
-		lua_pop(L, 2);
+		lua_settop(L, top + 1);
 	}
 }
 

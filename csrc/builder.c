@@ -11,11 +11,25 @@
 #include "builder.h"
 
 #define MAX_LIST (1 << 24)
+#define STRINGS 2048 /* of most plans */
 #define MAX_EXTRA 64 /* room behind a list of descriptors */
 
 struct nb_plan *nb_plan(struct nb_builder *b)
 {
 	return (struct nb_plan *)b->a.mem;
+}
+
+/* leaves the arena on the stack */
+void nb_beginplan(struct nb_builder *b, uint32_t max_steps)
+{
+	size_t steps = max_steps * sizeof(struct nb_step);
+	uint32_t offset;
+
+	b->max_steps = max_steps;
+	nb_newarena(b->L, &b->a, sizeof(struct nb_plan) + steps + STRINGS);
+	nb_reserve(b, sizeof(struct nb_plan));
+	offset = nb_reserve(b, steps);
+	nb_plan(b)->steps = offset;
 }
 
 uint32_t nb_reserve(struct nb_builder *b, size_t size)
@@ -57,11 +71,14 @@ void nb_stepx(struct nb_builder *b, enum nb_stepop op, uint64_t x)
 	nb_step(b, op)->x = x;
 }
 
-void nb_stepstring(struct nb_builder *b, enum nb_stepop op, const char *s)
+struct nb_step *nb_stepstring(struct nb_builder *b, enum nb_stepop op,
+			      const char *string)
 {
-	uint32_t offset = nb_putstring(b, s);
+	uint32_t offset = nb_putstring(b, string);
+	struct nb_step *s = nb_step(b, op);
 
-	nb_step(b, op)->a = offset;
+	s->a = offset;
+	return s;
 }
 
 lua_Integer nb_count(lua_State *L, int t, const char *name)
@@ -171,6 +188,14 @@ uint32_t nb_putfds(struct nb_builder *b, const char *name, uint64_t *n)
 	return offset;
 }
 
+/* an element of nb_each() */
+void nb_checktable(struct nb_builder *b, int element, const char *name, int i)
+{
+	if (!lua_istable(b->L, element))
+		luaL_error(b->L, "%s[%d]: expected a table, got %s", name, i,
+			   luaL_typename(b->L, element));
+}
+
 void nb_each(struct nb_builder *b, const char *name,
 	     void (*add)(struct nb_builder *b, int element, int i))
 {
@@ -181,9 +206,7 @@ void nb_each(struct nb_builder *b, const char *name,
 	lua_getfield(L, b->table, name);
 	list = lua_gettop(L);
 	for (lua_Integer i = 1; i <= n; i++) {
-		if (lua_geti(L, list, i) != LUA_TTABLE)
-			luaL_error(L, "%s[%d]: expected a table, got %s", name,
-				   (int)i, luaL_typename(L, -1));
+		lua_geti(L, list, i);
 		add(b, lua_gettop(L), (int)i);
 		lua_settop(L, list);
 	}

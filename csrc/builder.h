@@ -13,17 +13,20 @@ struct nb_builder {
 	struct nb_arena a; /* holds the plan; moves as it grows */
 	int table;	   /* of the plan table */
 	uint32_t max_steps;
+	uint32_t mount_steps; /* the step of each element of `mounts` */
 	struct nb_launch *l;
 };
 
 struct nb_plan *nb_plan(struct nb_builder *b);
+void nb_beginplan(struct nb_builder *b, uint32_t max_steps);
 uint32_t nb_reserve(struct nb_builder *b, size_t size);
 void *nb_at(struct nb_builder *b, uint32_t offset);
 uint32_t nb_put(struct nb_builder *b, const void *data, size_t size);
 uint32_t nb_putstring(struct nb_builder *b, const char *s);
 struct nb_step *nb_step(struct nb_builder *b, enum nb_stepop op);
 void nb_stepx(struct nb_builder *b, enum nb_stepop op, uint64_t x);
-void nb_stepstring(struct nb_builder *b, enum nb_stepop op, const char *s);
+struct nb_step *nb_stepstring(struct nb_builder *b, enum nb_stepop op,
+			      const char *string);
 lua_Integer nb_count(lua_State *L, int t, const char *name);
 uint32_t nb_putvector(struct nb_builder *b, const char *name);
 uint64_t nb_fieldwords(struct nb_builder *b, int t, const char *name,
@@ -32,6 +35,7 @@ int nb_fieldfd(struct nb_builder *b, const char *name);
 void nb_add_file(struct nb_builder *b, enum nb_stepop op, const char *path,
 		 const char *text);
 uint32_t nb_putfds(struct nb_builder *b, const char *name, uint64_t *n);
+void nb_checktable(struct nb_builder *b, int element, const char *name, int i);
 void nb_each(struct nb_builder *b, const char *name,
 	     void (*add)(struct nb_builder *b, int element, int i));
 
@@ -39,7 +43,8 @@ void nb_each(struct nb_builder *b, const char *name,
 void nb_takemaps(struct nb_builder *b); /* spawn_maps.c */
 bool nb_ownmaps(const struct nb_launch *l);
 void nb_addownmaps(struct nb_builder *b);
-void nb_addmounts(struct nb_builder *b);		   /* spawn_mounts.c */
+uint32_t nb_countmounts(struct nb_builder *b); /* spawn_mounts.c */
+void nb_addmounts(struct nb_builder *b);
 void nb_addprivilege(struct nb_builder *b, int pdeathsig); /* spawn_caps.c */
 
 #endif

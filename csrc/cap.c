@@ -6,6 +6,7 @@
  * cap_get_bound(3), prctl(2).
  */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -81,7 +82,8 @@ static int capof(const char *word)
 	if (strncasecmp(word, "cap_", 4) == 0)
 		word += 4;
 	for (int cap = 0; cap < n; cap++)
-		if (strcasecmp(caps.names[cap], word) == 0)
+		if (*caps.names[cap] == tolower((unsigned char)*word) &&
+		    strcasecmp(caps.names[cap], word) == 0)
 			return cap;
 	return -1;
 }

@@ -213,12 +213,6 @@ __attribute__((used)) void nb_init_main(long *sp)
 		leave(2);
 	nb_sys(__NR_close, fd, 0, 0);
 	nb_sys(__NR_fcntl, plan->ctl, F_SETFD, FD_CLOEXEC);
-	/* a host that ignores SIGCHLD would have the kernel reap for us */
-	for (int sig = 1; sig <= 64; sig++) {
-		uint64_t dfl[4] = {0};
-
-		nb_sys5(__NR_rt_sigaction, sig, dfl, NULL, 8, 0);
-	}
 	nb_sys(__NR_prctl, PR_SET_NAME, "nsbox-init", 0);
 	nb_plan_run(plan, number(argv[3]));
 	leave(126);

@@ -24,6 +24,7 @@
 #define NB_FD "nsbox.fd"
 #define NB_NS "nsbox.ns"
 #define NB_PROCESS "nsbox.process"
+#define NB_MOUNTS "nsbox.mounts"
 
 /* --- results (aux.c) --- */
 

@@ -29,6 +29,7 @@
 #define BUFFER 4096
 #define NSIG_KERNEL 64
 #define SIGSET_SIZE 8
+#define ALL_SIGNALS (~UINT64_C(0))
 
 static inline void *at(struct nb_plan *plan, uint32_t offset)
 {
@@ -320,22 +321,23 @@ static long do_ambient(uint64_t raise, uint32_t last)
 
 /* --- what the program inherits --- */
 
+/* where that fails, "/": the directory we are in may lie under a mount, or
+ * outside */
 static long do_chdir(const char *path)
 {
 	char buffer[BUFFER];
 	long r = nb_sys(__NR_chdir, path, 0, 0);
 
-	if (r < 0)
-		return r;
-	/* the kernel writes "(unreachable)" before a directory outside the
-	 * root, which is the way out of CVE-2024-21626 */
-	r = nb_sys(__NR_getcwd, buffer, sizeof(buffer), 0);
-	if (r < 0)
-		return r;
-	if (buffer[0] == '/')
-		return 0;
+	if (r == 0) {
+		r = nb_sys(__NR_getcwd, buffer, sizeof(buffer), 0);
+		/* the kernel writes "(unreachable)" before a directory outside
+		 * the root, which is the way out of CVE-2024-21626 */
+		if (r > 0 && buffer[0] == '/')
+			return 0;
+		r = r < 0 ? r : -ENOENT;
+	}
 	nb_sys(__NR_chdir, "/", 0, 0);
-	return -ENOENT;
+	return r;
 }
 
 /* fds[0..2] become 0, 1, 2; any of them may be one of these already */
@@ -375,8 +377,46 @@ static long do_keep(struct nb_plan *plan, struct nb_step *s)
 	return r;
 }
 
-/* the parent blocked all signals for the clone; an ignored one would stay
- * ignored across exec, and a program expects a clean slate */
+/* the signals in a line of a status in /proc; all of them, where it has no
+ * such line */
+static uint64_t signals_in(const char *status, const char *name)
+{
+	uint64_t set = 0;
+	size_t n = 0;
+
+	while (*status && name[n])
+		n = *status++ == name[n] ? n + 1 : 0;
+	if (name[n])
+		return ALL_SIGNALS;
+	for (; *status && *status != '\n'; status++)
+		set =
+		    set << 4 | (uint64_t)(*status <= '9' ? *status - '0'
+							 : *status - 'a' + 10);
+	return set;
+}
+
+/* the signals whose disposition is not the default one: most often one or
+ * two, and each takes a system call to set */
+static uint64_t changed_signals(void)
+{
+	char status[BUFFER];
+	long n = -1, fd = nb_sys5(__NR_openat, AT_FDCWD, "/proc/self/status",
+				  O_RDONLY | O_CLOEXEC, 0, 0);
+
+	if (fd >= 0) {
+		n = nb_sys(__NR_read, fd, status, sizeof(status) - 1);
+		nb_sys(__NR_close, fd, 0, 0);
+	}
+	if (n < 0)
+		return ALL_SIGNALS;
+	status[n] = '\0';
+	return signals_in(status, "\nSigIgn:\t") |
+	       signals_in(status, "\nSigCgt:\t");
+}
+
+/* An ignored signal would stay ignored across exec, and a program expects a
+ * clean slate; a handler of the parent must not run here.  All are blocked
+ * since before the clone, until SIGMASK. */
 static long do_signals(void)
 {
 	struct {
@@ -385,14 +425,23 @@ static long do_signals(void)
 		void *restorer;
 		uint64_t mask;
 	} dfl;
-	uint64_t none = 0;
+	uint64_t changed = changed_signals();
 
 	dfl.handler = NULL;
 	dfl.flags = 0;
 	dfl.restorer = NULL;
 	dfl.mask = 0;
 	for (int sig = 1; sig <= NSIG_KERNEL; sig++)
-		nb_sys5(__NR_rt_sigaction, sig, &dfl, NULL, SIGSET_SIZE, 0);
+		if (changed >> (sig - 1) & 1)
+			nb_sys5(__NR_rt_sigaction, sig, &dfl, NULL, SIGSET_SIZE,
+				0);
+	return 0;
+}
+
+static long do_sigmask(void)
+{
+	uint64_t none = 0;
+
 	return nb_sys5(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL,
 		       SIGSET_SIZE, 0);
 }
@@ -446,6 +495,8 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 		return nb_sys(__NR_close, plan->parent_ctl, 0, 0);
 	case NB_STEP_PDEATHSIG:
 		return do_pdeathsig(plan, (int)s->x);
+	case NB_STEP_SIGNALS:
+		return do_signals();
 	case NB_STEP_RELEASE:
 		return await(plan);
 	case NB_STEP_INIT:
@@ -524,8 +575,8 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 #endif
 	case NB_STEP_SETSID:
 		return nb_sys(__NR_setsid, 0, 0, 0);
-	case NB_STEP_SIGNALS:
-		return do_signals();
+	case NB_STEP_SIGMASK:
+		return do_sigmask();
 	case NB_STEP_EXEC:
 		return do_exec(plan);
 	}

@@ -21,6 +21,7 @@
 #define NB_STEPS(X)                                                            \
 	X(HOLD, "hold")		/* close the parent's end of ctl */                 \
 	X(PDEATHSIG, "pdeathsig") /* x, and end if the parent is gone */ \
+	X(SIGNALS, "signals")	/* dispositions to default */                   \
 	X(RELEASE, "release")	/* wait until the parent let us go (maps) */       \
 	X(INIT, "init")		/* exec nsbox-init with x descriptors at a */             \
 	X(UIDMAP, "uid_map")	/* open a, one write of b; likewise… */            \
@@ -55,7 +56,7 @@
 	X(SUPERVISE, "fork")	/* nsbox-init stays as pid 1, its child goes on */  \
 	X(IDLE, "idle")		/* nsbox-init is all there is */               \
 	X(SETSID, "setsid")	/* */                                                \
-	X(SIGNALS, "signals")	/* dispositions to default, mask empty */          \
+	X(SIGMASK, "sigmask")	/* none blocked */                              \
 	X(EXEC, "exec")		/* argv[0], searched along PATH */
 /* clang-format on */
 

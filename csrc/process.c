@@ -86,7 +86,7 @@ that.  A failed spawn leaves nothing behind.
  `mounts` list of `{ target =, source =, type =, flags =, data =, optional = }`,
  `{ grab = path, recursive = }` (take a tree now),
  `{ place = index of the grab, target =, set =, clear = }`,
- `{ attr = path, set =, clear =, recursive = }`;
+ `{ attr = path, set =, clear =, recursive = }`, or what @{mounts} made;
  `uid`, `gid`, `groups` ids inside; `caps` `{ bounding =, permitted =,
  effective =, inheritable =, ambient = }`; `no_new_privs`, `setsid`;
  `pdeathsig` signal when the calling thread ends;
@@ -184,27 +184,22 @@ static int update(struct nb_process *p)
 	struct pollfd pfd = {.fd = p->h.fd, .events = POLLIN};
 	struct nb_report r;
 	siginfo_t si;
+	bool known = true;
 
 	if (p->ended)
 		return 1;
-	if (poll(&pfd, 1, 0) == 0)
-		return 0;
-	if (!p->child) {
-		errno = ECHILD;
-		return -1;
-	}
 	memset(&si, 0, sizeof(si));
-	bool known = true;
-
-	if (waitid(P_PIDFD, (id_t)p->h.fd, &si, WEXITED | WNOHANG | __WALL) ==
-	    0) {
+	if (p->child && waitid(P_PIDFD, (id_t)p->h.fd, &si,
+			       WEXITED | WNOHANG | __WALL) == 0) {
 		if (si.si_pid == 0)
 			return 0;
 		p->status = wait_status(&si);
-	} else if (errno == ECHILD) {
-		known = status_of_reaped(p->h.fd, &p->status) > 0;
-	} else {
+	} else if (p->child && errno != ECHILD) {
 		return -1;
+	} else if (poll(&pfd, 1, 0) == 0) { /* not ours, but it runs */
+		return 0;
+	} else {
+		known = p->child && status_of_reaped(p->h.fd, &p->status) > 0;
 	}
 	/*
 	 * nsbox-init's own status cannot tell 137 from KILL, and its report is
@@ -404,8 +399,10 @@ int luaopen_nsbox_sys_process(lua_State *L)
 	nb_setfuncs(L, "process", process_methods);
 	lua_setfield(L, -2, "__index");
 	lua_pop(L, 1);
+	nb_openmounts(L);
 	lua_newtable(L);
 	nb_setfuncs(L, "process", process_funcs);
+	nb_setfuncs(L, "process", nb_mountsfuncs);
 	nb_setfuncs(L, "process", nb_clonefuncs);
 	nb_setfuncs(L, "process", nb_selffuncs);
 	return 1;

@@ -217,6 +217,7 @@ static void add_write(struct nb_builder *b, int element, int i)
 	uint32_t a, d;
 	struct nb_step *s;
 
+	nb_checktable(b, element, "writes", i);
 	nb_checkfields(L, element, write_fields, "writes");
 	lua_geti(L, element, 1);
 	lua_geti(L, element, 2);
@@ -240,20 +241,11 @@ static void add_cwd(struct nb_builder *b)
 {
 	const char *cwd = nb_fieldstring(b->L, b->table, "cwd", NULL);
 	const char *trycwd = nb_fieldstring(b->L, b->table, "trycwd", NULL);
-	uint32_t offset;
 
-	if (cwd) {
+	if (cwd)
 		nb_stepstring(b, NB_STEP_CHDIR, cwd);
-	} else if (trycwd) {
-		struct nb_step *s;
-
-		/* not where we are now: that may lie under a mount */
-		nb_stepstring(b, NB_STEP_CHDIR, "/");
-		offset = nb_putstring(b, trycwd);
-		s = nb_step(b, NB_STEP_CHDIR);
-		s->a = offset;
-		s->flags = NB_TRY;
-	}
+	else if (trycwd)
+		nb_stepstring(b, NB_STEP_CHDIR, trycwd)->flags = NB_TRY;
 }
 
 /* --- the whole --- */
@@ -302,7 +294,7 @@ static void add_program(struct nb_builder *b, bool idle)
 	}
 	if (nb_fieldbool(L, b->table, "setsid", false))
 		nb_step(b, NB_STEP_SETSID);
-	nb_step(b, NB_STEP_SIGNALS);
+	nb_step(b, NB_STEP_SIGMASK);
 	add_exec(b);
 	nb_step(b, NB_STEP_EXEC);
 }
@@ -322,23 +314,6 @@ static void plant_faults(struct nb_builder *b)
 	}
 }
 #endif
-
-static void begin(struct nb_builder *b)
-{
-	lua_State *L = b->L;
-	size_t cap = sizeof(struct nb_plan) + 4096;
-	uint32_t offset;
-
-	b->max_steps =
-	    FIXED_STEPS + (uint32_t)(nb_count(L, b->table, "mounts") +
-				     nb_count(L, b->table, "writes"));
-	cap += b->max_steps * sizeof(struct nb_step);
-	nb_newarena(L, &b->a, cap);
-	offset = nb_reserve(b, sizeof(struct nb_plan));
-	nb_plan(b)->last_cap = (uint32_t)cap_max_bits() - 1;
-	offset = nb_reserve(b, b->max_steps * sizeof(struct nb_step));
-	nb_plan(b)->steps = offset;
-}
 
 /* who runs which step: see the head of plan.c */
 static bool needs_init(struct nb_builder *b, uint64_t njoins)
@@ -377,7 +352,9 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	luaL_checktype(L, t, LUA_TTABLE);
 	luaL_checkstack(L, 20, NULL);
 	nb_checkfields(L, t, plan_fields, "plan");
-	begin(b);
+	nb_beginplan(b, FIXED_STEPS + nb_countmounts(b) +
+			    (uint32_t)nb_count(L, t, "writes"));
+	nb_plan(b)->last_cap = (uint32_t)cap_max_bits() - 1;
 	kinds = newkinds(b);
 	pdeathsig = deathsignal(b);
 	joined = putjoins(b, &joins, &njoins);
@@ -398,6 +375,9 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	nb_step(b, NB_STEP_HOLD);
 	if (pdeathsig)
 		nb_stepx(b, NB_STEP_PDEATHSIG, (uint64_t)pdeathsig);
+	/* a function runs with the handlers of its host */
+	if (!l->function)
+		nb_step(b, NB_STEP_SIGNALS);
 	l->late_maps =
 	    (l->uid_map || l->gid_map) && nb_plan(b)->cloneflags == 0;
 	/* the parent of a user namespace below a joined one is not ours: only

@@ -4,7 +4,7 @@
  * The texts of the map files, and who writes them: the parent, a helper, or
  * the child itself.
  */
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,12 +55,12 @@ void nb_takemaps(struct nb_builder *b)
 /* one line that maps our own id: the only one a process may write itself */
 static bool own_map(const char *text, const char *helper, uint32_t id)
 {
-	unsigned int in, out, len;
-	int n = 0;
+	char *end;
 
-	return text && !helper &&
-	       sscanf(text, "%u %u %u\n%n", &in, &out, &len, &n) == 3 &&
-	       text[n] == '\0' && out == id && len == 1;
+	if (!text || helper)
+		return false;
+	strtoul(text, &end, 10);
+	return strtoul(end, &end, 10) == id && strcmp(end, " 1\n") == 0;
 }
 
 bool nb_ownmaps(const struct nb_launch *l)

@@ -107,9 +107,9 @@ describe("a launch fails at every step and leaves nothing:", function()
           { grab = TARGET, recursive = true }, { place = 3, target = TARGET } } })
     ]]
     local steps = every(run)
-    assert.same(list [[hold pdeathsig uid_map setgroups gid_map unshare time_offsets hostname mount
-      write mount attr bind bind bounding caps ambient no_new_privs cwd stdio keep setsid signals
-      exec]], steps)
+    assert.same(list [[hold pdeathsig signals uid_map setgroups gid_map unshare time_offsets
+      hostname mount write mount attr bind bind bounding caps ambient no_new_privs cwd stdio keep
+      setsid sigmask exec]], steps)
     parents(run, { "pipe", "clone" })
   end)
 
@@ -120,7 +120,7 @@ describe("a launch fails at every step and leaves nothing:", function()
         -- without setgroups it is the parent's business
         maps = { uid = maps.uid } })
     ]]
-    assert.same(list "hold release keep signals exec", every(run))
+    assert.same(list "hold signals release keep sigmask exec", every(run))
     parents(run, { "pipe", "clone", "uid_map", "release" })
   end)
 
@@ -130,7 +130,7 @@ describe("a launch fails at every step and leaves nothing:", function()
       report(BEFORE, process.spawn { argv = { "/bin/true" }, env = {}, new = { "user", "pid" },
         maps = { uid = ranges, gid = ranges, setgroups = "allow" } })
     ]]
-    assert.same(list "hold release keep signals exec", every(run))
+    assert.same(list "hold signals release keep sigmask exec", every(run))
     parents(run, { "pipe", "clone", "uid_map", "setgroups", "gid_map", "release" })
   end)
 
@@ -140,7 +140,7 @@ describe("a launch fails at every step and leaves nothing:", function()
       report(BEFORE, process.spawn { argv = { "/bin/true" }, env = {}, new = { "user", "pid" },
         maps = require("nsbox.idmap").resolve "subuid" })
     ]]
-    assert.same(list "hold release keep signals exec", every(run))
+    assert.same(list "hold signals release keep sigmask exec", every(run))
     parents(run, { "pipe", "clone", "newuidmap", "newgidmap", "release" })
   end)
 
@@ -155,9 +155,10 @@ describe("a launch fails at every step and leaves nothing:", function()
       report(BEFORE, p, message, errno, step)
     ]]
     local steps = every(run)
-    assert.same(list [[hold pdeathsig uid_map setgroups gid_map stdio caps ambient init ambient caps
-      unshare time_offsets hostname mount mount bounding keepcaps setgid setuid keepcaps caps
-      ambient pdeathsig no_new_privs cwd keep gate fork pdeathsig setsid signals exec]], steps)
+    assert.same(list [[hold pdeathsig signals uid_map setgroups gid_map stdio caps ambient init
+      ambient caps unshare time_offsets hostname mount mount bounding keepcaps setgid setuid
+      keepcaps caps ambient pdeathsig no_new_privs cwd keep gate fork pdeathsig setsid sigmask
+      exec]], steps)
     parents(run, { "pipe", "clone" })
     local out = run "image:ENOSPC"
     assert.matches("^init\t28\tnothing left\tinit: No space left on device\n$", out)
@@ -195,8 +196,8 @@ describe("a launch fails at every step and leaves nothing:", function()
         report(before, process.spawn { argv = { "/bin/true" }, env = {}, join = join,
           new = { "user", "ipc" }, maps = { uid = { { 0, 0, 1 } } }, cwd = "/" })
       ]]):format(pid))
-      assert.same(list [[hold init dumpable setns unshare dumpable uid_map dumpable fork cwd keep
-        signals exec]], every(run))
+      assert.same(list [[hold signals init dumpable setns unshare dumpable uid_map dumpable fork cwd
+        keep sigmask exec]], every(run))
       parents(run, { "pipe", "clone" })
       assert.matches("^init\t28\tnothing left\t", run "image:ENOSPC")
     end)

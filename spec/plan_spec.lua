@@ -85,6 +85,22 @@ describe("a box's", function()
     assert.equal("uts", handle:kind()) -- what was given stays open
   end)
 
+  it("namespaces opened for a launch are closed whatever fails", function()
+    local before = #entries "/proc/self/fd"
+    collectgarbage "stop"
+    finally(function() collectgarbage "restart" end)
+    for _, o in ipairs {
+      { "true", user = "nobody of this name" },
+      { "/no/such/program" },
+      { "true", namespaces = { net = "/proc/self/ns/none" } },
+    } do
+      o.namespaces = o.namespaces or {}
+      o.namespaces.uts, o.namespaces.ipc = "/proc/self/ns/uts", "/proc/self/ns/ipc"
+      failure(o)
+      assert.equal(before, #entries "/proc/self/fd")
+    end
+  end)
+
   it("working directory stays the caller's in a joined mount namespace", function()
     local held <close> = holder { "user", "mnt" }
     local out = output { "sh", "-c", "readlink /proc/self/ns/mnt; /bin/pwd",

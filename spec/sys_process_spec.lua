@@ -156,6 +156,11 @@ describe("nsbox.sys.process.spawn", function()
         "mounts%[2%]: mounts%[1%] is no grab")
       wrong({ mounts = { { grab = "/a" }, { place = 1, target = "/b" },
         { place = 1, target = "/c" } } }, "mounts%[3%]: mounts%[1%] is placed already")
+      assert.error_matches(function() process.mounts { { target = "/a" }, {} } end,
+        "mounts%[2%]: needs a target")
+      assert.error_matches(function() process.mounts { { targte = "/a" } } end,
+        "mounts: unknown field 'targte' .*'target'")
+      assert.error_matches(function() process.mounts "x" end, "table expected")
     end)
 
     it("wrong maps", function()
@@ -737,6 +742,39 @@ describe("nsbox.sys.process.spawn", function()
       plan = box { new = { "mnt" }, mounts = plan.mounts }
       plan[1] = ("touch %s/x 2>&1; touch %s/x && echo fine"):format(b, a)
       assert.matches("Read%-only file system\nfine\n$", (output(plan)))
+    end)
+
+    it("takes lists made ahead, among others and in many plans", function()
+      local dir = tmpdir()
+      for _, name in ipairs { "a", "b", "c" } do sh("mkdir " .. dir .. "/" .. name) end
+      local a, b, c_ = dir .. "/a", dir .. "/b", dir .. "/c"
+      local list = {
+        { target = a, type = "tmpfs", data = "size=64k,mode=0701" },
+        { grab = a, recursive = true },
+        { place = 2, target = b, set = { "ro", "nosuid" } },
+      }
+      local made = process.mounts(list)
+      assert.equal("nsbox.mounts (3)", tostring(made))
+      assert.equal(list[2], made[2])
+      assert.is_nil(made[4])
+      assert.is_nil(made.target)
+      collectgarbage()
+      for _ = 1, 2 do
+        local p, finish = hold(box { new = { "mnt" }, mounts = {
+          { grab = dir, recursive = true }, made, { place = 1, target = c_, set = { "noexec" } },
+        } })
+        assert.equal("701", (sh(("stat -c %%a /proc/%d/root%s"):format(p:pid(), a)):match "%d+"))
+        local options = assert(mount_at(p, b)).options
+        assert.is_true(has(options, "ro") and has(options, "nosuid"))
+        assert.is_true(has(assert(mount_at(p, c_)).options, "noexec"))
+        finish()
+      end
+      local both = process.mounts { made, { attr = b, set = { "nodev" } } }
+      local p, finish = hold(box { new = { "mnt" }, mounts = { both } })
+      assert.is_true(has(assert(mount_at(p, b)).options, "nodev"))
+      finish()
+      sh("rmdir " .. b)
+      refused("bind", b, errno.ENOENT, output(box { "true", new = { "mnt" }, mounts = { made } }))
     end)
 
     it("changes attributes recursively, submounts included", function()

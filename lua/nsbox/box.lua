@@ -61,13 +61,13 @@ end
 function M.create(o, level)
   o = schema:check(o, level + 1)
   local idle = #o == 0
-  local p, opened, kinds = plan.build(o, "box", level + 1)
+  local p, kinds, _ <close> = plan.build(o, "box", level + 1)
   if idle then
     p.argv, p.idle = nil, true
   else
     p.gate = true
   end
-  local self = process.start("box", p, stream.open(o, idle and NULL or INHERIT), nil, opened, Box)
+  local self = process.start("box", p, stream.open(o, idle and NULL or INHERIT), nil, Box)
   self.name, self.fresh, self.links = o.name, true, {}
   self._plan, self._kinds, self._options, self._created = p, kinds, o, not idle
   return self

@@ -16,6 +16,10 @@
 --
 -- @module nsbox.idmap
 
+local process = require "nsbox.sys.process"
+
+local ALL <const> = 4294967295
+
 local M = {}
 
 --- Checks the option `maps`, as a type for `nsbox.opts`; also called `check`.
@@ -35,29 +39,45 @@ end
 
 M.check = M.parse
 
-local function read(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read("a") or ""
-  if file then
-    file:close()
+-- whoever has all ids is root of the machine; not to know it is no answer: a
+-- box of the wrong kind would have the kernel's uid 0
+local function has_all_ids(op)
+  local sys = require "nsbox.sys"
+  local map, message, errno = sys.idmap.read(nil, "uid")
+  if not map then
+    local ok, e = pcall(require, "nsbox.error")
+    if not ok then -- a module is a file, and there may be no descriptor left
+      error(op .. ": " .. message, 0)
+    end
+    e.raise { op = op, step = "uid_map", subject = "/proc/self/uid_map",
+      detail = message:gsub("^.-: ", "", 1), errno = errno }
   end
-  return text
+  return #map == 1 and map[1][1] == 0 and map[1][2] == 0 and map[1][3] == ALL
 end
 
-local function initial_userns()
-  return read("/proc/self/uid_map"):match("^%s*0%s+0%s+4294967295%s*$") ~= nil
+local function setgroups()
+  local file <close> = io.open("/proc/self/setgroups")
+  return file and file:read("a"):match "deny"
+end
+
+-- what takes a look, where it was not given
+local function complete(who, op)
+  if who.root == nil then
+    who.root = who.euid == 0 and has_all_ids(op)
+    if who.euid == 0 and not who.root then
+      who.setgroups = setgroups()
+    end
+  end
+  return who
 end
 
 --- Who asks for maps: this process.
+-- @tparam[opt="maps"] string op the verb that asks, for the Error where /proc does not say
 -- @treturn table `{ euid, egid, root, setgroups }`; root: privileged in the initial user
 --   namespace; setgroups: "deny" where root of another one may not drop groups
-function M.who()
-  local euid, egid = require("nsbox.sys.process").geteuid()
-  local who = { euid = euid, egid = egid, root = euid == 0 and initial_userns() }
-  if euid == 0 and not who.root then
-    who.setgroups = read("/proc/self/setgroups"):match("deny")
-  end
-  return who
+function M.who(op)
+  local euid, egid = process.geteuid()
+  return complete({ euid = euid, egid = egid }, op or "maps")
 end
 
 local function self_maps(who)
@@ -93,16 +113,23 @@ local root_range
 -- A helper or an entry that is missing raises an Error, a wrong range a string.
 -- @tparam ?string|table maps the option
 -- @tparam[opt="maps"] string op the verb that asks, for the Error
--- @tparam[opt] table who as from `who()`; also `uid` and `name`, whose ranges
---   are meant, and `read`, a function from a path to its text or nil (for tests)
+-- @tparam[opt] table who as from `who()`, `euid` and `egid` at least; also `uid` and
+--   `name`, whose ranges are meant, and `read`, a function from a path to its text
+--   or nil (for tests)
 -- @treturn table `{ uid, gid, setgroups, newuidmap, newgidmap }`
 function M.resolve(maps, op, who)
   op = op or "maps"
-  local asked = who
-  who = who or M.who()
+  if not who then
+    local euid, egid = process.geteuid()
+    who = { euid = euid, egid = egid }
+  end
+  if maps == "self" then
+    return self_maps(who)
+  end
+  complete(who, op)
   if maps == nil then
     maps = who.root and "range" or "self"
-  elseif maps ~= "self" then
+  else
     local message
     maps, message = M.parse(maps)
     if not maps then
@@ -112,7 +139,7 @@ function M.resolve(maps, op, who)
   if maps == "self" then
     return self_maps(who)
   elseif maps == "range" then
-    if asked then
+    if who.read then
       return require("nsbox.subid").root_range(who)
     end
     root_range = root_range or require("nsbox.subid").root_range(who)

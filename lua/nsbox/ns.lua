@@ -9,7 +9,7 @@
 
 local sys = require "nsbox.sys.ns"
 
-local KINDS <const> = { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time" }
+local KINDS <const> = require "nsbox.kinds"
 -- a pid namespace ends with its first process, and the rest can be held
 local NEW <const> = { user = true, mnt = true, net = true, uts = true, ipc = true, cgroup = true }
 

@@ -13,10 +13,11 @@ local opts = require "nsbox.opts"
 
 local M = {}
 
--- all kinds but time, which only offsets make useful
-local KINDS <const> = { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup" }
-local EVERY <const> = { user = true, mnt = true, pid = true, net = true, uts = true, ipc = true,
-  cgroup = true, time = true }
+local KINDS <const> = require "nsbox.kinds"
+local KNOWN <const> = {}
+for _, kind in ipairs(KINDS) do
+  KNOWN[kind] = true
+end
 
 local function namespaces(value)
   if type(value) ~= "table" or getmetatable(value) then
@@ -24,8 +25,8 @@ local function namespaces(value)
   end
   for key, v in next, value do
     local kind = math.type(key) and v or key
-    if not EVERY[kind] then
-      return nil, require("nsbox.mistake").not_one_of(tostring(kind), EVERY)
+    if not KNOWN[kind] then
+      return nil, require("nsbox.mistake").not_one_of(tostring(kind), KNOWN)
     elseif not math.type(key) and type(v) ~= "boolean" then
       local ok, message = require("nsbox.place").check(v, kind)
       if not ok then
@@ -120,7 +121,10 @@ local function choose(o)
   for _, kind in ipairs(given[1] and given or KINDS) do
     chosen[kind] = true
   end
-  for kind, what in pairs(given) do
+  if not given[1] then
+    chosen.time = nil -- only offsets make it useful
+  end
+  for kind, what in next, given do
     if type(kind) == "string" then
       chosen[kind] = what or nil
     end
@@ -131,21 +135,45 @@ local function choose(o)
   return chosen
 end
 
-local function add_namespaces(plan, chosen, op)
-  local new, join
-  local opened = {}
-  for kind, what in pairs(chosen) do
-    if what == true then
-      new = new or {}
-      new[#new + 1] = kind
-    else
-      join = join or {}
+-- what was opened for a launch, and is of no use after it
+local Opened = { __name = "nsbox.opened" }
+
+function Opened:__close()
+  for _, handle in ipairs(self) do
+    handle:close()
+  end
+end
+
+local function open_places(plan, chosen, op, opened)
+  for kind, what in next, chosen do
+    if what ~= true then
       local handle = require("nsbox.place").open(what, kind, op)
-      join[#join + 1] = handle
+      plan.join = plan.join or {}
+      plan.join[#plan.join + 1] = handle
       opened[#opened + 1] = handle ~= what and handle or nil
     end
   end
-  plan.new, plan.join = new, join
+end
+
+local function add_namespaces(plan, chosen, op)
+  local new, joins = {}, false
+  for kind, what in next, chosen do
+    if what == true then
+      new[#new + 1] = kind
+    else
+      joins = true
+    end
+  end
+  plan.new = new
+  if not joins then
+    return nil
+  end
+  local opened = setmetatable({}, Opened)
+  local ok, err = pcall(open_places, plan, chosen, op, opened)
+  if not ok then
+    Opened.__close(opened)
+    error(err, 0)
+  end
   return opened
 end
 
@@ -159,25 +187,20 @@ local function inside(ranges, id)
 end
 
 -- the ids of pid 1: what the user option says, else root where there is one
-local function add_ids(plan, user)
+local function add_ids(plan, user, chosen, who)
   local maps_, uid, gid, groups = plan.maps, nil, nil, nil
   if user then
     uid, gid, groups = user.uid, user.gid, user.groups
   elseif maps_ then
-    local euid, egid = process.geteuid()
-    if inside(maps_.uid, euid) ~= 0 then
+    if inside(maps_.uid, who.euid) ~= 0 then
       uid = 0
     end
-    if inside(maps_.gid, egid) ~= 0 then
+    if inside(maps_.gid, who.egid) ~= 0 then
       gid = 0
     end
     groups = {}
-  elseif plan.join then
-    for _, handle in ipairs(plan.join) do
-      if handle:kind() == "user" then
-        uid, gid = 0, 0
-      end
-    end
+  elseif chosen.user then -- one that is joined
+    uid, gid = 0, 0
   end
   plan.uid, plan.gid = uid, gid
   -- where setgroups is denied, the caller's groups cannot be dropped
@@ -194,11 +217,13 @@ local function add_caps(plan, o, privileged)
   if keep == nil or keep == "all" or not (privileged or o.caps) then
     return
   end
-  local ambient = keep.ambient or {}
-  local permitted = { table.unpack(keep) }
-  table.move(ambient, 1, #ambient, #permitted + 1, permitted)
+  local ambient, permitted = keep.ambient, keep
+  if ambient then
+    permitted = { table.unpack(keep) }
+    table.move(ambient, 1, #ambient, #permitted + 1, permitted)
+  end
   plan.caps = { bounding = privileged and permitted or nil, permitted = permitted,
-    effective = permitted, inheritable = ambient, ambient = ambient }
+    inheritable = ambient, ambient = ambient }
 end
 
 -- what is mounted belongs to whoever mounts, and the kernel's root is nobody inside
@@ -213,52 +238,62 @@ local function inside_has_root(maps_)
   return has(maps_.uid) and has(maps_.gid)
 end
 
-local PROC <const> = { type = "proc", source = "proc", target = "/proc",
-  flags = { "nosuid", "nodev", "noexec" } }
-
--- made once: they are the same for every box
-local defences
 local function add_defences(mounts)
-  if not defences then
-    local d = require "nsbox.defaults"
-    defences = {}
-    for _, path in ipairs(d.masked_files) do
-      defences[#defences + 1] = { source = "/dev/null", target = path, flags = { "bind" },
-        optional = true }
-    end
-    for _, path in ipairs(d.masked_directories) do
-      defences[#defences + 1] = { type = "tmpfs", source = "tmpfs", target = path,
-        flags = { "ro", "nosuid", "nodev", "noexec" }, data = "size=0,nr_inodes=2",
-        optional = true }
-    end
-    for _, path in ipairs(d.readonly_paths) do
-      defences[#defences + 1] = { source = path, target = path, flags = { "bind", "rec" },
-        optional = true }
-      defences[#defences + 1] = { attr = path, set = { "ro", "nosuid", "nodev", "noexec" },
-        recursive = true, optional = true }
-    end
+  local d = require "nsbox.defaults"
+  for _, path in ipairs(d.masked_files) do
+    mounts[#mounts + 1] = { source = "/dev/null", target = path, flags = { "bind" },
+      optional = true }
   end
-  table.move(defences, 1, #defences, #mounts + 1, mounts)
+  for _, path in ipairs(d.masked_directories) do
+    mounts[#mounts + 1] = { type = "tmpfs", source = "tmpfs", target = path,
+      flags = { "ro", "nosuid", "nodev", "noexec" }, data = "size=0,nr_inodes=2",
+      optional = true }
+  end
+  for _, path in ipairs(d.readonly_paths) do
+    mounts[#mounts + 1] = { source = path, target = path, flags = { "bind", "rec" },
+      optional = true }
+    mounts[#mounts + 1] = { attr = path, set = { "ro", "nosuid", "nodev", "noexec" },
+      recursive = true, optional = true }
+  end
 end
 
-local function add_mounts(plan, o, chosen)
-  local mounts = {}
-  local own_proc = chosen.pid and chosen.mnt == true
-  for _, b in ipairs(o.bind or {}) do
-    mounts[#mounts + 1] = { grab = b.from, recursive = true }
+-- What every box has that is made with the same two choices: checked once, see
+-- process.mounts, and a list of the one element that it is then.
+local constant = { [true] = {}, [false] = {} }
+local function constant_mounts(bare, own_proc)
+  local made = constant[bare][own_proc]
+  if made then
+    return made
   end
-  if not o.bare then
-    mounts[#mounts + 1] = { attr = "/", set = { "ro" }, recursive = true }
+  local mounts = {}
+  if not bare then
+    mounts[1] = { attr = "/", set = { "ro" }, recursive = true }
     if not own_proc then
-      mounts[#mounts + 1] = { attr = "/proc", clear = { "ro" }, optional = true }
+      mounts[2] = { attr = "/proc", clear = { "ro" }, optional = true }
     end
   end
   if own_proc then
-    mounts[#mounts + 1] = PROC
+    mounts[#mounts + 1] = { type = "proc", source = "proc", target = "/proc",
+      flags = { "nosuid", "nodev", "noexec" } }
   end
-  if not o.bare then
+  if not bare then
     add_defences(mounts)
   end
+  made = { process.mounts(mounts) }
+  constant[bare][own_proc] = made
+  return made
+end
+
+local function mounts_of(plan, o, chosen)
+  local made = constant_mounts(o.bare, chosen.pid ~= nil)
+  if not o.bind and not o.tmpfs then
+    return made
+  end
+  local mounts = {}
+  for i, b in ipairs(o.bind or {}) do
+    mounts[i] = { grab = b.from, recursive = true }
+  end
+  mounts[#mounts + 1] = made[1]
   local root = o.tmpfs and plan.maps and inside_has_root(plan.maps) and ",uid=0,gid=0" or ""
   for _, t in ipairs(o.tmpfs or {}) do
     t.data = t.data .. root
@@ -268,7 +303,7 @@ local function add_mounts(plan, o, chosen)
     mounts[#mounts + 1] = { place = i, target = b.to, set = b.ro and { "ro" } or nil,
       clear = not b.ro and not o.bare and { "ro" } or nil }
   end
-  plan.mounts = mounts
+  return mounts
 end
 
 -- ping sends with an ordinary socket where the group may; all mapped ones may
@@ -348,7 +383,7 @@ end
 -- the kinds in which the box is not with its caller
 local function own_kinds(chosen)
   local kinds = {}
-  for _, kind in ipairs { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time" } do
+  for _, kind in ipairs(KINDS) do
     kinds[#kinds + 1] = chosen[kind] and kind or nil
   end
   return kinds
@@ -359,34 +394,33 @@ end
 -- @tparam string op the verb, for errors
 -- @tparam integer level whose line to blame for options that exclude each other
 -- @treturn table for `sys.process.spawn`
--- @treturn table handles to close when it was used
+-- @treturn table the kinds in which the box is not with its caller
+-- @treturn ?table what was opened for the launch: close it after that
 function M.build(o, op, level)
   local chosen = choose(o)
   local idle = op == "box" and #o == 0
   local wrong = not idle and program.conflict(o) or conflict(o, chosen)
-  if wrong then
-    require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
-  end
   local plan = { argv = o, pdeathsig = "KILL" }
-  wrong = add_cwd(plan, o, chosen)
+  wrong = wrong or add_cwd(plan, o, chosen)
   if wrong then
     require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
   end
-  local opened = add_namespaces(plan, chosen, op)
+  local euid, egid = process.geteuid()
+  local who = { euid = euid, egid = egid }
   if chosen.user == true then
-    plan.maps = require("nsbox.idmap").resolve(o.maps, op)
+    plan.maps = require("nsbox.idmap").resolve(o.maps, op, who)
   end
   local user = o.user and require("nsbox.user").resolve(o.user, box_reader(o), op)
-  add_ids(plan, user)
+  add_ids(plan, user, chosen, who)
   if chosen.uts == true then
     plan.hostname = o.hostname or o.name
   end
   plan.time_offsets = o.time_offsets
   add_network(plan, o, chosen)
   if chosen.mnt == true then
-    add_mounts(plan, o, chosen)
+    plan.mounts = mounts_of(plan, o, chosen)
   end
-  local privileged = chosen.user or process.geteuid() == 0
+  local privileged = chosen.user or euid == 0
   add_caps(plan, o, privileged)
   plan.no_new_privs = o.no_new_privs
   if plan.no_new_privs == nil then
@@ -395,8 +429,9 @@ function M.build(o, op, level)
   plan.setsid = not o.bare
   plan.init = o.init
   plan.env, plan.path = program.environment(o.env, user and user.home
-    or (plan.maps or plan.join or process.geteuid() == 0) and "/root" or "/")
-  return plan, opened, own_kinds(chosen)
+    or privileged and "/root" or "/")
+  -- what it opens is closed when it raises: nothing that may raise comes after
+  return plan, own_kinds(chosen), add_namespaces(plan, chosen, op)
 end
 
 return M

@@ -38,18 +38,14 @@ end
 -- @tparam nsbox.Streams streams
 -- @tparam ?number timeout seconds of life; then it is killed, and the result
 --   says so
--- @tparam[opt] table opened handles that only the launch needs
 -- @tparam[opt] table class the metatable, default that of a process
 -- @treturn nsbox.Process
-function M.start(op, plan, streams, timeout, opened, class)
+function M.start(op, plan, streams, timeout, class)
   for name, descriptor in pairs(streams.plan) do
     plan[name] = descriptor
   end
   local started = wait.now()
   local ok, handle, message, errno, step, subject = pcall(sys.spawn, plan)
-  for _, used in ipairs(opened or {}) do
-    used:close()
-  end
   if not ok or not handle then
     streams:close(true)
     if not ok then

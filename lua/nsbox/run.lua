@@ -31,8 +31,8 @@ local function run(o)
   if wrong then
     require("nsbox.mistake").raise("run: " .. wrong, 2)
   end
-  local p, opened = plan.build(o, "run", 2)
-  local running <close> = process.start("run", p, stream.open(o, DEFAULTS), o.timeout, opened)
+  local p, _, _ <close> = plan.build(o, "run", 2)
+  local running <close> = process.start("run", p, stream.open(o, DEFAULTS), o.timeout)
   local result = running:wait()
   if o.check and not result.ok then
     require("nsbox.result").fail("run", o[1], result)

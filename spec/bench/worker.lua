@@ -71,11 +71,16 @@ variants.box = box {}
 local function without_mounts(match)
   return function(plan)
     local mounts = {}
-    for _, m in ipairs(plan.mounts) do
-      if not match(m) then
-        mounts[#mounts + 1] = m
+    local function take(list)
+      for _, m in ipairs(list) do
+        if type(m) == "userdata" then -- of process.mounts: a list
+          take(m)
+        elseif not match(m) then
+          mounts[#mounts + 1] = m
+        end
       end
     end
+    take(plan.mounts)
     plan.mounts = mounts
   end
 end

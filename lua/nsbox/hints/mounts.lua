@@ -22,11 +22,19 @@ local function file_system(context)
   if context.type then
     return context.type
   end
-  for _, mount in ipairs(context.mounts or {}) do
-    if mount.target == context.subject and mount.type then
-      return mount.type, mount
+  local function search(mounts)
+    for _, mount in ipairs(mounts) do
+      if mount.target == context.subject and mount.type then
+        return mount.type, mount
+      elseif type(mount) == "userdata" then -- of process.mounts: more of them
+        local fstype, found = search(mount)
+        if fstype then
+          return fstype, found
+        end
+      end
     end
   end
+  return search(context.mounts or {})
 end
 
 -- the kernel mounts a new proc or sysfs only where one is to be seen whole
