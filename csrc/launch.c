@@ -480,7 +480,11 @@ int nb_launch(struct nb_launch *l)
 	if (r > 0)
 		return r;
 	ours = !l->late_maps && (l->uid_map || l->gid_map);
-	if (r == 0 && ours && (write_maps(l) < 0 || let_go(l) < 0))
+	/* a function waits until we hold its pidfd: where SIGCHLD is ignored,
+	 * a child that ends before leaves nothing to open */
+	if (r == 0 && ours && write_maps(l) < 0)
+		r = blame(l);
+	if (r == 0 && (ours || l->function) && let_go(l) < 0)
 		r = blame(l);
 	if (r < 0 || listen_to(l) < 0)
 		return undo(l);

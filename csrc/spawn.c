@@ -375,16 +375,17 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	nb_step(b, NB_STEP_HOLD);
 	if (pdeathsig)
 		nb_stepx(b, NB_STEP_PDEATHSIG, (uint64_t)pdeathsig);
-	/* a function runs with the handlers of its host */
-	if (!l->function)
-		nb_step(b, NB_STEP_SIGNALS);
+	/* a function runs with the handlers of its host, once that holds its
+	 * pidfd: see nb_launch() */
+	nb_step(b, l->function ? NB_STEP_RELEASE : NB_STEP_SIGNALS);
 	l->late_maps =
 	    (l->uid_map || l->gid_map) && nb_plan(b)->cloneflags == 0;
 	/* the parent of a user namespace below a joined one is not ours: only
 	 * the child can write there */
 	own = joined & CLONE_NEWUSER ? !l->newuidmap && !l->newgidmap
 				     : njoins == 0 && nb_ownmaps(l);
-	l->two_way = l->init || fork || ((l->uid_map || l->gid_map) && !own);
+	l->two_way = l->init || fork || l->function ||
+		     ((l->uid_map || l->gid_map) && !own);
 	if (own && !l->late_maps)
 		nb_addownmaps(b);
 	else if ((l->uid_map || l->gid_map) && !l->late_maps)

@@ -72,9 +72,13 @@ describe("a box", function()
         local f = io.open("/proc/sys/kernel/ns_last_pid", "w")
         assert(f and f:write(pid - 1) and f:close(), "ns_last_pid")
       end
-      write()
-      local stranger <close> = nsbox.box { "cat", stdin = "pipe", bare = true,
-        namespaces = { "uts" } }
+      -- the kernel frees the number a moment after /proc has lost the process
+      local stranger
+      repeat
+        if stranger then stranger:close() end
+        write()
+        stranger = nsbox.box { "cat", stdin = "pipe", bare = true, namespaces = { "uts" } }
+      until stranger.pid == pid
       stranger:start()
       print(stranger.pid == pid)
       blame.failure(function() return box.ns end, "ESRCH")
