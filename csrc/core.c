@@ -105,8 +105,22 @@ static const luaL_Reg sys_meta[] = {
     {NULL, NULL},
 };
 
+/* so that require asks us, not the file system: each look for a module that
+ * is in nsbox.so tries a file in every directory of both paths first */
+static void preload_modules(lua_State *L)
+{
+	luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+	for (size_t i = 0; i < NB_COUNT(modules); i++) {
+		lua_pushfstring(L, SYS ".%s", modules[i].name);
+		lua_pushcfunction(L, modules[i].open);
+		lua_settable(L, -3);
+	}
+	lua_pop(L, 1);
+}
+
 int luaopen_nsbox_sys(lua_State *L)
 {
+	preload_modules(L);
 	lua_newtable(L);
 	lua_pushliteral(L, NSBOX_VERSION);
 	lua_setfield(L, -2, "_VERSION");
@@ -128,10 +142,6 @@ void nsbox_preload(lua_State *L)
 	luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
 	lua_pushcfunction(L, luaopen_nsbox_sys);
 	lua_setfield(L, -2, SYS);
-	for (size_t i = 0; i < NB_COUNT(modules); i++) {
-		lua_pushfstring(L, SYS ".%s", modules[i].name);
-		lua_pushcfunction(L, modules[i].open);
-		lua_settable(L, -3);
-	}
 	lua_pop(L, 1);
+	preload_modules(L);
 }

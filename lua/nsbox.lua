@@ -23,6 +23,12 @@ local parts = {
   doctor = { "nsbox.doctor", "doctor" },
 }
 
+-- nsbox.so holds nsbox.sys: looked for by its own name it is found at once,
+-- while require asks for a file nsbox/sys in every directory first
+if not package.loaded["nsbox.sys"] and not package.preload["nsbox.sys"] then
+  local path = package.searchpath("nsbox", package.cpath)
+  package.preload["nsbox.sys"] = path and package.loadlib(path, "luaopen_nsbox_sys")
+end
 local sys = require "nsbox.sys"
 
 if sys._VERSION ~= VERSION then

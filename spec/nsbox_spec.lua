@@ -40,6 +40,30 @@ describe("nsbox", function()
       .. "0.0.9 %(.*nsbox.so%): install both from the same release", (lua(script)))
   end)
 
+  -- what make install installs: compiled, several modules in one file, some
+  -- of them without line numbers
+  it("says the same in its installed form", function()
+    needs("maps", "pidns")
+    local file = tmpdir() .. "/installed.lua"
+    spew(file, [[
+      local nsbox = require "nsbox"
+      print(pcall(function()
+        nsbox.run { "true", hostnme = "box" }
+      end))
+      print(pcall(nsbox.run, { "true", namespaces = { nett = true } }))
+      print(nsbox.try(nsbox.run, { "/no/such/program", bare = true }))
+      print(nsbox.run { "sh", "-c", "exit 3", bare = true })
+      print(pcall(function() return nsbox.box { "true", timeout = "5 years" } end))]])
+    local function said(tree)
+      return (sh(("LUA_PATH='%s/?.lua;;' %s %s"):format(tree, os.getenv "LUA" or "lua5.4", file))
+        :gsub("in %d+%.%d+ s", "in … s"))
+    end
+    local compiled = (os.getenv "NSBOX_BUILD" or "build") .. "/lua"
+    assert.matches("^\27Lua", slurp(compiled .. "/nsbox/run.lua"))
+    assert.matches("hostnme.-\n.-nett.-\n.-ENOENT.-\n3\texit 3 in … s\n.-5 years", said "lua")
+    assert.equal(said "lua", said(compiled))
+  end)
+
   it("has errors that lua prints without a traceback", function()
     local script = tmpdir() .. "/error.lua"
     spew(script, [[require("nsbox.error").raise { op = "run", subject = "x", code = "ENOENT" }]])
