@@ -204,7 +204,7 @@ void nbl_setkind(lua_State *L, const char *kind, struct nlattr *data);
 /* the attribute that the other end of this kind is described in, or 0 */
 int nbl_peerattr(const char *kind);
 extern const luaL_Reg nbl_linkrequests[]; /* nl_link.c */
-extern const luaL_Reg nbl_linkreads[];
+extern const luaL_Reg nbl_linkreads[];	  /* nl_linkread.c */
 void nbl_pushlink(lua_State *L, const struct nlmsghdr *n);
 extern const luaL_Reg nbl_portrequests[]; /* nl_port.c */
 extern const luaL_Reg nbl_portreads[];

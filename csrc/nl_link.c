@@ -1,18 +1,14 @@
 /*
- * nl_link.c - links: add, set, delete, get, list
+ * nl_link.c - links: add, set, delete
  *
- * Owns what all kinds of link have in common, and the record of one.  What a
- * kind has of its own is in nl_kinds.c.  See rtnetlink(7), ip-link(8).
+ * Owns what can be said of all kinds of link.  What a kind has of its own is
+ * in nl_kinds.c, the record of a link in nl_linkread.c.  See rtnetlink(7),
+ * ip-link(8).
  */
 #include <net/if.h>
-#include <net/if_arp.h>
 #include <string.h>
 
-#include "nl.h"
-
-#ifndef RTEXT_FILTER_SKIP_STATS
-#define RTEXT_FILTER_SKIP_STATS (1 << 3)
-#endif
+#include "nl_link.h"
 
 /***
 @submodule nsbox.sys.netlink
@@ -23,61 +19,12 @@ A handle.
 @type nsbox.netlink
 */
 
-/* IFF_LOWER_UP and beyond are not in net/if.h, and linux/if.h clashes */
-static const struct nb_word flag_words[] = {{"up", IFF_UP},
-					    {"broadcast", IFF_BROADCAST},
-					    {"debug", IFF_DEBUG},
-					    {"loopback", IFF_LOOPBACK},
-					    {"pointopoint", IFF_POINTOPOINT},
-					    {"noarp", IFF_NOARP},
-					    {"promisc", IFF_PROMISC},
-					    {"allmulti", IFF_ALLMULTI},
-					    {"master", IFF_MASTER},
-					    {"slave", IFF_SLAVE},
-					    {"multicast", IFF_MULTICAST},
-					    {"dynamic", IFF_DYNAMIC},
-					    {"lower_up", 1 << 16},
-					    {"dormant", 1 << 17},
-					    {NULL, 0}};
-
-static const struct nb_word types[] = {{"ether", ARPHRD_ETHER},
-				       {"loopback", ARPHRD_LOOPBACK},
-				       {"none", ARPHRD_NONE},
-				       {"ipip", ARPHRD_TUNNEL},
-				       {"sit", ARPHRD_SIT},
-				       {"gre", ARPHRD_IPGRE},
-				       {"infiniband", ARPHRD_INFINIBAND},
-				       {NULL, 0}};
-
-/* RFC 2863; linux/if.h, IF_OPER_* */
-static const struct nb_word states[] = {
-    {"unknown", 0}, {"notpresent", 1}, {"down", 2}, {"lowerlayerdown", 3},
-    {"testing", 4}, {"dormant", 5},    {"up", 6},   {NULL, 0}};
-
 static const struct nb_word addrgenmodes[] = {
     {"eui64", IN6_ADDR_GEN_MODE_EUI64},
     {"none", IN6_ADDR_GEN_MODE_NONE},
     {"stable_secret", IN6_ADDR_GEN_MODE_STABLE_PRIVACY},
     {"random", IN6_ADDR_GEN_MODE_RANDOM},
     {NULL, 0}};
-
-/* what the kernel takes when a link is made: for it, its peer, and later */
-#define BORN                                                                   \
-	{.name = "mac", IFLA_ADDRESS, NBL_MAC},                                \
-	    {.name = "mtu", IFLA_MTU, NBL_U32, .max = INT32_MAX},              \
-	    {.name = "txqueuelen", IFLA_TXQLEN, NBL_U32},                      \
-	    {.name = "group", IFLA_GROUP, NBL_U32},                            \
-	    {.name = "gso_max_size", IFLA_GSO_MAX_SIZE, NBL_U32},              \
-	{                                                                      \
-		.name = "gso_max_segs", IFLA_GSO_MAX_SEGS, NBL_U32             \
-	}
-
-#define QUEUES                                                                 \
-	{.name = "numtxqueues", IFLA_NUM_TX_QUEUES, NBL_U32, .max = 4096},     \
-	{                                                                      \
-		.name = "numrxqueues", IFLA_NUM_RX_QUEUES, NBL_U32,            \
-		.max = 4096                                                    \
-	}
 
 #define SWITCHES                                                               \
 	{.name = "up"}, {.name = "promisc"}, {.name = "allmulti"},             \
@@ -86,8 +33,9 @@ static const struct nb_word addrgenmodes[] = {
 		.name = "multicast"                                            \
 	}
 
-static const struct nbl_attr peer_map[] = {
-    {.name = "1"}, {.name = "index"}, {.name = "netns"}, BORN, QUEUES, {NULL}};
+static const struct nbl_attr peer_map[] = {{.name = "1"},     {.name = "index"},
+					   {.name = "netns"}, NBL_BORN,
+					   NBL_QUEUES,	      {NULL}};
 
 static const struct nbl_attr add_map[] = {
     {.name = "1"},
@@ -97,8 +45,8 @@ static const struct nbl_attr add_map[] = {
     {.name = "peer"},
     {.name = "netns"},
     SWITCHES,
-    BORN,
-    QUEUES,
+    NBL_BORN,
+    NBL_QUEUES,
     {.name = "master", IFLA_MASTER, NBL_INDEX},
     {.name = "link", IFLA_LINK, NBL_INDEX},
     {.name = "link_netnsid", IFLA_LINK_NETNSID, NBL_S32},
@@ -112,34 +60,17 @@ static const struct nbl_attr set_map[] = {
     {.name = "netns"},
     {.name = "addrgenmode"},
     SWITCHES,
-    BORN,
+    NBL_BORN,
     {.name = "master", IFLA_MASTER, NBL_INDEX},
     {.name = "alias", IFLA_IFALIAS, NBL_STRING, .max = 255},
     {.name = "carrier", IFLA_CARRIER, NBL_BOOL8},
     {.name = "protodown", IFLA_PROTO_DOWN, NBL_BOOL8},
     {NULL}};
 
-static const struct nbl_attr record_map[] = {
-    {.name = "name", IFLA_IFNAME, NBL_STRING},
-    BORN,
-    QUEUES,
-    {.name = "master", IFLA_MASTER, NBL_INDEX},
-    {.name = "link_netnsid", IFLA_LINK_NETNSID, NBL_S32},
-    {.name = "alias", IFLA_IFALIAS, NBL_STRING},
-    {.name = "state", IFLA_OPERSTATE, NBL_WORD8, .words = states},
-    {.name = "qdisc", IFLA_QDISC, NBL_STRING},
-    {.name = "promiscuity", IFLA_PROMISCUITY, NBL_U32},
-    {.name = "carrier", IFLA_CARRIER, NBL_BOOL8},
-    {.name = "protodown", IFLA_PROTO_DOWN, NBL_BOOL8},
-    {.name = "min_mtu", IFLA_MIN_MTU, NBL_U32},
-    {.name = "max_mtu", IFLA_MAX_MTU, NBL_U32},
-    {NULL}};
-
 /* --- parts of a request --- */
 
-/* pushes the field, nil or of that type */
-static bool field(lua_State *L, int t, const char *name, int type,
-		  const char *what)
+bool nbl_linkfield(lua_State *L, int t, const char *name, int type,
+		   const char *what)
 {
 	lua_pushstring(L, name);
 	lua_rawget(L, t);
@@ -168,7 +99,7 @@ static void putswitches(lua_State *L, struct nbl *h, int t, const char *what)
 	struct ifinfomsg *ifi = nbl_header(h);
 
 	for (size_t i = 0; i < NB_COUNT(switches); i++) {
-		if (!field(L, t, switches[i].name, LUA_TBOOLEAN, what))
+		if (!nbl_linkfield(L, t, switches[i].name, LUA_TBOOLEAN, what))
 			continue;
 		ifi->ifi_change |= switches[i].flag;
 		if (lua_toboolean(L, -1) != (int)switches[i].inverted)
@@ -203,7 +134,7 @@ static int indexfield(lua_State *L, int t, const char *what)
 {
 	lua_Integer index = 0;
 
-	if (!field(L, t, "index", LUA_TNUMBER, what))
+	if (!nbl_linkfield(L, t, "index", LUA_TNUMBER, what))
 		return 0;
 	index = lua_tointeger(L, -1);
 	if (index < 1 || index > INT32_MAX)
@@ -224,7 +155,7 @@ static const char *newname(lua_State *L, int t, const char *what)
 	return name;
 }
 
-static void putname(lua_State *L, struct nbl *h, const char *name)
+void nbl_putlinkname(lua_State *L, struct nbl *h, const char *name)
 {
 	if (name)
 		nbl_put(L, h, IFLA_IFNAME, name, strlen(name) + 1);
@@ -251,7 +182,7 @@ static int puttarget(lua_State *L, struct nbl *h, int t, bool resolve)
 		    &(struct ifinfomsg){.ifi_index = index},
 		    sizeof(struct ifinfomsg));
 	if (!index)
-		putname(L, h, lua_tostring(L, -1));
+		nbl_putlinkname(L, h, lua_tostring(L, -1));
 	lua_pop(L, 1);
 	return 0;
 }
@@ -269,7 +200,7 @@ static int putpeer(lua_State *L, struct nbl *h, int number)
 	nest = nbl_nest(L, h, number);
 	if (nlmsg_append(h->msg, &ifi, sizeof(ifi), NLMSG_ALIGNTO) < 0)
 		return luaL_error(L, "link: too much for one message");
-	putname(L, h, newname(L, t, "peer"));
+	nbl_putlinkname(L, h, newname(L, t, "peer"));
 	putnetns(L, h, t, "peer");
 	failed = nbl_putfields(L, h, t, peer_map, "peer");
 	nbl_nestend(h, nest);
@@ -283,27 +214,27 @@ static int putinfo(lua_State *L, struct nbl *h, int t, bool required)
 	struct nlattr *info, *data = NULL;
 	int failed = 0, peer;
 
-	if (field(L, t, "kind", LUA_TSTRING, "link")) {
+	if (nbl_linkfield(L, t, "kind", LUA_TSTRING, "link")) {
 		kind = lua_tostring(L, -1);
 		lua_pop(L, 1);
 	}
 	if (!kind && required)
 		nbl_badfield(L, "link", "kind", "string");
 	if (!kind) {
-		if (field(L, t, "data", LUA_TTABLE, "link"))
+		if (nbl_linkfield(L, t, "data", LUA_TTABLE, "link"))
 			nbl_badfield(L, "link", "kind", "with data, a string");
 		return 0;
 	}
 	info = nbl_nest(L, h, IFLA_LINKINFO);
 	nbl_put(L, h, IFLA_INFO_KIND, kind, strlen(kind) + 1);
-	if (field(L, t, "data", LUA_TTABLE, "link")) {
+	if (nbl_linkfield(L, t, "data", LUA_TTABLE, "link")) {
 		data = nbl_nest(L, h, IFLA_INFO_DATA);
 		failed = nbl_putkind(L, h, kind, lua_gettop(L));
 		if (failed)
 			return failed;
 		lua_pop(L, 1);
 	}
-	if (field(L, t, "peer", LUA_TTABLE, "link")) {
+	if (nbl_linkfield(L, t, "peer", LUA_TTABLE, "link")) {
 		peer = nbl_peerattr(kind);
 		if (!peer)
 			luaL_error(L, "link: a %s has no peer", kind);
@@ -331,7 +262,7 @@ static int build_add(lua_State *L, struct nbl *h, int t)
 	nbl_begin(h, h->verb, name);
 	nbl_message(L, h, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &ifi,
 		    sizeof(ifi));
-	putname(L, h, name);
+	nbl_putlinkname(L, h, name);
 	failed = nbl_putfields(L, h, t, add_map, "link");
 	if (failed)
 		return failed;
@@ -379,7 +310,7 @@ static void putaddrgenmode(lua_State *L, struct nbl *h, int t)
 	struct nlattr *spec, *inet6;
 	uint8_t mode;
 
-	if (!field(L, t, "addrgenmode", LUA_TSTRING, "link"))
+	if (!nbl_linkfield(L, t, "addrgenmode", LUA_TSTRING, "link"))
 		return;
 	mode = (uint8_t)nb_checkword(L, -1, addrgenmodes, "addrgenmode");
 	lua_pop(L, 1);
@@ -395,14 +326,14 @@ static int build_set(lua_State *L, struct nbl *h, int t)
 	const char *name = NULL;
 	int failed;
 
-	if (field(L, t, "name", LUA_TSTRING, "link")) {
+	if (nbl_linkfield(L, t, "name", LUA_TSTRING, "link")) {
 		name = nbl_checkname(L, lua_gettop(L), "link", "name");
 		lua_pop(L, 1);
 	}
 	failed = puttarget(L, h, t, name != NULL);
 	if (failed)
 		return failed;
-	putname(L, h, name);
+	nbl_putlinkname(L, h, name);
 	failed = nbl_putfields(L, h, t, set_map, "link");
 	if (failed)
 		return failed;
@@ -442,7 +373,7 @@ static int build_del(lua_State *L, struct nbl *h, int t)
 
 	lua_rawgeti(L, t, 1);
 	if (lua_isnil(L, -1)) {
-		if (!field(L, t, "group", LUA_TNUMBER, "link"))
+		if (!nbl_linkfield(L, t, "group", LUA_TNUMBER, "link"))
 			nbl_badfield(L, "link", "1", "a device, or a group,");
 		nbl_begin(h, h->verb,
 			  lua_pushfstring(L, "group %s", lua_tostring(L, -1)));
@@ -469,183 +400,9 @@ static int link_del(lua_State *L)
 	return nbl_request(L, "link_del", build_del);
 }
 
-/* --- reads --- */
-
-/* the device that this one is on, or its other end */
-static void setlink(lua_State *L, struct nlattr *tb[NBL_TB], const char *kind)
-{
-	uint32_t index = tb[IFLA_LINK] ? nla_get_u32(tb[IFLA_LINK]) : 0;
-
-	if (!index)
-		return;
-	lua_pushinteger(L, index);
-	lua_setfield(L, -2, kind && nbl_peerattr(kind) ? "peer" : "link");
-}
-
-static void setinfo(lua_State *L, struct nlattr *tb[NBL_TB])
-{
-	struct nlattr *info[NBL_TB];
-	const char *kind = NULL;
-
-	memset(info, 0, sizeof(info));
-	if (tb[IFLA_LINKINFO])
-		nbl_parsenested(info, tb[IFLA_LINKINFO]);
-	if (info[IFLA_INFO_KIND]) {
-		kind = nla_get_string(info[IFLA_INFO_KIND]);
-		lua_pushstring(L, kind);
-		lua_setfield(L, -2, "kind");
-		nbl_setkind(L, kind, info[IFLA_INFO_DATA]);
-	}
-	if (info[IFLA_INFO_SLAVE_DATA] && info[IFLA_INFO_SLAVE_KIND] &&
-	    strcmp(nla_get_string(info[IFLA_INFO_SLAVE_KIND]), "bridge") == 0)
-		nbl_setport(L, info[IFLA_INFO_SLAVE_DATA]);
-	setlink(L, tb, kind);
-}
-
-static void setflag(lua_State *L, const char *name, bool value)
-{
-	lua_pushboolean(L, value);
-	lua_setfield(L, -2, name);
-}
-
-void nbl_pushlink(lua_State *L, const struct nlmsghdr *n)
-{
-	const struct ifinfomsg *ifi = nlmsg_data(n);
-	struct nlattr *tb[NBL_TB];
-	const char *type = nb_wordof(types, ifi->ifi_type);
-
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*ifi)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*ifi)));
-	lua_createtable(L, 0, 24);
-	lua_pushinteger(L, ifi->ifi_index);
-	lua_setfield(L, -2, "index");
-	if (type)
-		lua_pushstring(L, type);
-	else
-		lua_pushinteger(L, ifi->ifi_type);
-	lua_setfield(L, -2, "type");
-	setflag(L, "up", ifi->ifi_flags & IFF_UP);
-	setflag(L, "promisc", ifi->ifi_flags & IFF_PROMISC);
-	setflag(L, "allmulti", ifi->ifi_flags & IFF_ALLMULTI);
-	nb_pushwords(L, flag_words, ifi->ifi_flags);
-	lua_setfield(L, -2, "flags");
-	nbl_setfields(L, tb, record_map);
-	setinfo(L, tb);
-}
-
-static void putskipstats(lua_State *L, struct nbl *h)
-{
-	nbl_putu32(L, h, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-}
-
-/***
-The record of one link; no other link is looked at.
-@function link_get
-@tparam string|integer link name or index
-@treturn table `index name type kind data mac mtu txqueuelen group alias qdisc
-  state up promisc allmulti carrier flags promiscuity master link link_netnsid
-  min_mtu max_mtu numtxqueues …`, what it has of them; `peer` is the other end
-  of a veth; `port`, of a bridge's port, has the words of @{port_set}; `link`
-and `peer` are in the namespace `link_netnsid`, if that is there; `state` is a
-  word of RFC 2863
-@return[2] nil, message, errno: ENODEV
-@see rtnetlink(7)
-*/
-static int link_get(lua_State *L)
-{
-	struct nbl *h = nbl_check(L, 1);
-	struct ifinfomsg ifi = {0};
-	const char *name = NULL;
-
-	lua_settop(L, 2);
-	if (lua_type(L, 2) == LUA_TSTRING)
-		name = nbl_checkname(L, 2, "link", "1");
-	else
-		nbl_index(L, h, 2, "link", "1", &ifi.ifi_index);
-	nbl_begin(h, "link_get",
-		  name ? name : lua_pushfstring(L, "%d", ifi.ifi_index));
-	nbl_message(L, h, RTM_GETLINK, 0, &ifi, sizeof(ifi));
-	putname(L, h, name);
-	putskipstats(L, h);
-	return nbl_get(L, h, nbl_pushlink);
-}
-
-/* a kernel that has no driver of that kind filters nothing */
-static void keepkind(lua_State *L, int list, const char *kind)
-{
-	lua_Integer n = (lua_Integer)lua_rawlen(L, list), kept = 0;
-
-	for (lua_Integer i = 1; i <= n; i++) {
-		lua_rawgeti(L, list, i);
-		lua_getfield(L, -1, "kind");
-		if (lua_type(L, -1) == LUA_TSTRING &&
-		    strcmp(lua_tostring(L, -1), kind) == 0) {
-			lua_pushvalue(L, -2);
-			lua_rawseti(L, list, ++kept);
-		}
-		lua_pop(L, 2);
-	}
-	for (lua_Integer i = kept + 1; i <= n; i++) {
-		lua_pushnil(L);
-		lua_rawseti(L, list, i);
-	}
-}
-
-/***
-The records of all links, or of some; see @{link_get}.
-@function link_list
-@tparam[opt] table filter `master`, a device; `kind`
-@treturn table list
-@treturn ?string "interrupted" when links came and went, each time it was tried
-@return[2] nil, message, errno
-@see rtnetlink(7)
-*/
-static int link_list(lua_State *L)
-{
-	static const struct nbl_attr map[] = {
-	    {.name = "master", IFLA_MASTER, NBL_INDEX},
-	    {.name = "kind"},
-	    {NULL}};
-	struct nbl *h = nbl_check(L, 1);
-	const char *kind = NULL;
-	int failed, results;
-
-	lua_settop(L, 2);
-	if (lua_isnil(L, 2)) {
-		lua_newtable(L);
-		lua_replace(L, 2);
-	}
-	luaL_checktype(L, 2, LUA_TTABLE);
-	nbl_begin(h, "link_list", NULL);
-	nbl_message(L, h, RTM_GETLINK, 0, &(struct ifinfomsg){0},
-		    sizeof(struct ifinfomsg));
-	failed = nbl_putfields(L, h, 2, map, "filter");
-	if (failed)
-		return failed;
-	putskipstats(L, h);
-	if (field(L, 2, "kind", LUA_TSTRING, "filter")) {
-		struct nlattr *info = nbl_nest(L, h, IFLA_LINKINFO);
-
-		kind = lua_tostring(L, -1);
-		nbl_put(L, h, IFLA_INFO_KIND, kind, strlen(kind) + 1);
-		nbl_nestend(h, info);
-		lua_pop(L, 1);
-	}
-	results = nbl_dump(L, h, nbl_pushlink);
-	if (kind && results < 3)
-		keepkind(L, lua_gettop(L) - results + 1, kind);
-	return results;
-}
-
 const luaL_Reg nbl_linkrequests[] = {
     {"link_add", link_add},
     {"link_del", link_del},
     {"link_set", link_set},
-    {NULL, NULL},
-};
-
-const luaL_Reg nbl_linkreads[] = {
-    {"link_get", link_get},
-    {"link_list", link_list},
     {NULL, NULL},
 };
