@@ -179,6 +179,17 @@ static long do_fork(struct nb_plan *plan, uint32_t step, int sig)
 	return sig ? do_pdeathsig(plan, sig) : 0;
 }
 
+static long do_enter(const char *path, uint64_t kind)
+{
+	long fd =
+	    nb_sys5(__NR_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0, 0);
+	long r = fd < 0 ? fd : nb_sys(__NR_setns, fd, kind, 0);
+
+	if (fd >= 0)
+		nb_sys(__NR_close, fd, 0, 0);
+	return r;
+}
+
 static long do_write(const char *path, const char *data)
 {
 	long n = (long)nb_length(data), r;
@@ -518,6 +529,8 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_WRITE:
 	case NB_STEP_TIME:
 		return do_write(at(plan, s->a), at(plan, s->b));
+	case NB_STEP_ENTER:
+		return do_enter(at(plan, s->a), s->x);
 	case NB_STEP_HOSTNAME:
 		return nb_sys(__NR_sethostname, at(plan, s->a),
 			      nb_length(at(plan, s->a)), 0);

@@ -34,6 +34,7 @@
 	X(FORK, "fork")		/* CLONE_PARENT: enter the pid namespace */            \
 	X(WRITE, "write")	/* open a, one write of b */                           \
 	X(TIME, "time_offsets") /* the same, for /proc/self/timens_offsets */  \
+	X(ENTER, "setns")	/* open a, setns(x) */                               \
 	X(HOSTNAME, "hostname") /* a */                                        \
 	X(LO, "lo")		/* loopback up */                                           \
 	X(MOUNT, "mount")	/* source a, target b, type c, data d, flags x */      \

@@ -207,6 +207,16 @@ static void add_time(struct nb_builder *b, uint64_t kinds)
 	nb_stepx(b, NB_STEP_UNSHARE, CLONE_NEWTIME);
 	if (*text)
 		nb_add_file(b, NB_STEP_TIME, "/proc/self/timens_offsets", text);
+	/* who execs is inside then; but who waits at a gate, or idles, is to be
+	 * inside before, where others may join */
+	if (b->l->init) {
+		uint32_t path =
+		    nb_putstring(b, "/proc/self/ns/time_for_children");
+		struct nb_step *s = nb_step(b, NB_STEP_ENTER);
+
+		s->a = path;
+		s->x = CLONE_NEWTIME;
+	}
 }
 
 static void add_write(struct nb_builder *b, int element, int i)
@@ -444,6 +454,7 @@ static const char *subject(lua_State *L, const struct nb_launch *l)
 	switch ((enum nb_stepop)s->op) {
 	case NB_STEP_WRITE:
 	case NB_STEP_TIME:
+	case NB_STEP_ENTER:
 	case NB_STEP_HOSTNAME:
 	case NB_STEP_GRAB:
 	case NB_STEP_ATTR:

@@ -139,8 +139,9 @@ local function entering()
   local script = ("os.exit(require'nsbox'.ns.of(%s,'%s'):exec{'%s'}.status)"):format(pid, kinds,
     TRUE)
   compare("Entering a default box that runs", { "a static `true` inside", "median", "x nsenter" }, {
-    { "`nsenter -t PID -UmpnuiC true`, the command",
-      command("nsenter", "-t", pid, "-UmpnuiC", "--preserve-credentials", TRUE) },
+    { "`nsenter -t PID … true`, the command",
+      command("nsenter", "-t", pid, "-U", "-m", "-p", "-n", "-u", "-i", "-C",
+        "--preserve-credentials", TRUE) },
     { "`lua5.4` with `nsbox.ns.of(PID):exec`, the command", command(LUA, "-e", script), 1 },
     { "(bare `lua5.4`)", command(LUA, "-e", ""), 1 },
     { "`box:exec`", lua(function() box:exec { TRUE } end), 1 },
