@@ -46,7 +46,11 @@ describe("nsbox.ns.list", function()
       local want, got = {}, {}
       local inodes = {}
       for _, kind in ipairs(box.ns.kinds) do inodes[box.ns[kind].inode] = true end
-      for line in sh "lsns -n -r -o NS,TYPE,NPROCS,PID,ONS":gmatch "[^\n]+" do
+      local text, status
+      repeat -- it fails when some process ends meanwhile
+        text, status = sh "lsns -n -r -o NS,TYPE,NPROCS,PID,ONS"
+      until status == 0
+      for line in text:gmatch "[^\n]+" do
         local inode = tonumber(line:match "^%d+")
         if inodes[inode] then want[#want + 1] = line end
       end

@@ -174,7 +174,8 @@ local function listing()
   end
   compare(("Every namespace of a machine with %d processes"):format(processes()),
     { "", "median", "x lsns" }, {
-      { "`lsns`, the command", function() return timed(function() whole "lsns" end) end },
+      -- it fails when a process ends meanwhile
+      { "`lsns`, the command", command("sh", "-c", "lsns || :") },
       { "`nsbox.ns.list()`", lua(function() nsbox.ns.list() end), 1 },
       { '`nsbox.ns.list "net"`', lua(function() nsbox.ns.list "net" end), 1 },
     })
