@@ -117,8 +117,9 @@ static void watch(int ctl, long program)
 	fds[0].fd = (int)nb_sys5(__NR_signalfd4, -1, &all, 8,
 				 O_CLOEXEC | O_NONBLOCK, 0);
 	fds[1].fd = ctl;
-	reap(ctl,
-	     program); /* it may have ended before the signalfd was there */
+	say(ctl, NB_STARTED, 0);
+	/* it may have ended before the signalfd was there */
+	reap(ctl, program);
 	for (;;) {
 		if (nb_sys5(__NR_ppoll, fds, 2, NULL, NULL, 8) < 0)
 			continue;
@@ -142,7 +143,6 @@ static void settle(struct nb_plan *plan, long program)
 	nb_sys(__NR_dup3, plan->ctl, 0, O_CLOEXEC);
 	nb_sys(__NR_close_range, 1, ~0U, 0);
 	nb_sys(__NR_chdir, "/", 0, 0);
-	say(0, NB_STARTED, 0);
 	watch(0, program);
 }
 
