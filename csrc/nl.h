@@ -172,6 +172,13 @@ struct nbl_attr {
  * results of a failure */
 int nbl_putfields(lua_State *L, struct nbl *h, int t,
 		  const struct nbl_attr *map, const char *what);
+/* the same for the fields that the table has; others are no concern of it */
+int nbl_putsome(lua_State *L, struct nbl *h, int t, const struct nbl_attr *map,
+		const char *what);
+/* the number that a field of a type of numbers, words or booleans stands for,
+ * where the kernel wants it elsewhere than in an attribute; false: absent */
+bool nbl_number(lua_State *L, int t, const struct nbl_attr *a, const char *what,
+		uint64_t *value);
 #define NBL_TB 128
 /* sets the fields of the table on top from attributes that nla_parse sorted */
 void nbl_setfields(lua_State *L, struct nlattr *tb[NBL_TB],
@@ -191,6 +198,50 @@ int nbl_index(lua_State *L, struct nbl *h, int idx, const char *what,
 /* "10.0.0.1", "fd00::1" -> bytes and AF_INET or AF_INET6; 0: neither */
 int nbl_address(const char *text, void *bytes);
 void nbl_pushmac(lua_State *L, const uint8_t *bytes, size_t len);
+
+/* --- fields that a builder looks at itself (nl_field.c) --- */
+
+extern const struct nb_word nbl_families[], nbl_scopes[], nbl_tables[];
+
+/* pushes the field of that type; false: it is absent, and nothing pushed */
+bool nbl_field(lua_State *L, int t, const char *name, int type,
+	       const char *what);
+/* the device of a field; *index stays when it is absent.  0, or the results of
+ * a failure */
+int nbl_device(lua_State *L, struct nbl *h, int t, const char *what,
+	       const char *name, int *index);
+/* the same where one must be */
+int nbl_needdevice(lua_State *L, struct nbl *h, int t, const char *what,
+		   const char *name, int *index);
+/* boolean fields, one for each word -> the bits of the true ones */
+uint32_t nbl_bits(lua_State *L, int t, const struct nb_word *words,
+		  const char *what);
+
+struct nbl_prefix {
+	int family; /* AF_INET, AF_INET6 */
+	uint8_t bytes[16];
+	uint8_t size, len; /* in bytes, in bits */
+	bool given;	   /* the length was in the text */
+};
+/* "10.0.0.0/8", "fd00::1"; false: neither */
+bool nbl_prefixof(const char *text, struct nbl_prefix *p);
+/* the same of a field, which raises when it is none; false: absent */
+bool nbl_prefix(lua_State *L, int t, const char *name, const char *what,
+		struct nbl_prefix *p);
+void nbl_pushprefix(lua_State *L, const void *bytes, size_t size,
+		    int len); /* len -1: an address */
+
+/* these set fields of the record on top */
+void nbl_setbits(lua_State *L, const struct nb_word *words, uint64_t bits);
+void nbl_setword(lua_State *L, const char *name, const struct nb_word *words,
+		 uint64_t value);
+void nbl_setint(lua_State *L, const char *name, lua_Integer value);
+
+/* the start of a binding nl:x_list([filter]): the filter is at 2 */
+struct nbl *nbl_list(lua_State *L, const char *verb);
+/* drops the records of the list whose field is not the value on top, which it
+ * pops; for what kernels do not filter */
+void nbl_keep(lua_State *L, int list, const char *name);
 
 /* --- the types of object --- */
 
@@ -215,5 +266,20 @@ extern const luaL_Reg nbl_tunfuncs[];	  /* nl_tun.c: of a handle */
 extern const luaL_Reg nbl_monitorfuncs[]; /* nl_monitor.c: of the module */
 extern const luaL_Reg nbl_monitormethods[];
 extern const luaL_Reg nbl_monitormeta[];
+extern const luaL_Reg nbl_addrrequests[]; /* nl_addr.c */
+extern const luaL_Reg nbl_addrreads[];
+void nbl_pushaddr(lua_State *L, const struct nlmsghdr *n);
+extern const luaL_Reg nbl_routerequests[]; /* nl_route.c */
+extern const luaL_Reg nbl_routereads[];
+void nbl_pushroute(lua_State *L, const struct nlmsghdr *n);
+extern const struct nb_word nbl_protocols[]; /* that made a route, a rule */
+extern const luaL_Reg nbl_qdiscrequests[];   /* nl_qdisc.c */
+extern const luaL_Reg nbl_qdiscreads[];
+/* TCA_OPTIONS of a kind, of a class of it, from the value on top, which stays
+ * (nl_qkinds.c) */
+int nbl_putqkind(lua_State *L, struct nbl *h, const char *kind, bool class);
+/* sets the field data of the record on top */
+void nbl_setqkind(lua_State *L, const char *kind, bool class,
+		  struct nlattr *options);
 
 #endif

@@ -248,19 +248,20 @@ static void putmac(lua_State *L, struct nbl *h, const struct nbl_attr *a,
 	nbl_put(L, h, a->number, mac, sizeof(mac));
 }
 
+static const uint64_t limits[] = {
+    [NBL_U8] = UINT8_MAX,      [NBL_U16] = UINT16_MAX,
+    [NBL_BE16] = UINT16_MAX,   [NBL_U32] = UINT32_MAX,
+    [NBL_BE32] = UINT32_MAX,   [NBL_U64] = LUA_MAXINTEGER,
+    [NBL_WORD8] = UINT8_MAX,   [NBL_WORD16] = UINT16_MAX,
+    [NBL_WORD32] = UINT32_MAX, [NBL_WORDBE16] = UINT16_MAX,
+};
+
 enum { DONE = -1, OTHER = -2 };
 
 /* the value on top: DONE, OTHER, or the results of a failure */
 static int putvalue(lua_State *L, struct nbl *h, const struct nbl_attr *a,
 		    const char *what)
 {
-	static const uint64_t limits[] = {
-	    [NBL_U8] = UINT8_MAX,      [NBL_U16] = UINT16_MAX,
-	    [NBL_BE16] = UINT16_MAX,   [NBL_U32] = UINT32_MAX,
-	    [NBL_BE32] = UINT32_MAX,   [NBL_U64] = LUA_MAXINTEGER,
-	    [NBL_WORD8] = UINT8_MAX,   [NBL_WORD16] = UINT16_MAX,
-	    [NBL_WORD32] = UINT32_MAX, [NBL_WORDBE16] = UINT16_MAX,
-	};
 	const char *s;
 	int index = 0, failed = 0;
 
@@ -356,6 +357,44 @@ int nbl_putfields(lua_State *L, struct nbl *h, int t,
 		lua_pop(L, 2);
 	}
 	return 0;
+}
+
+int nbl_putsome(lua_State *L, struct nbl *h, int t, const struct nbl_attr *map,
+		const char *what)
+{
+	luaL_checkstack(L, 8, NULL);
+	for (; map->name; map++) {
+		int how = DONE;
+
+		lua_pushstring(L, map->name);
+		lua_rawget(L, t);
+		if (!lua_isnil(L, -1))
+			how = putvalue(L, h, map, what);
+		if (how > 0)
+			return how;
+		if (how == OTHER)
+			nbl_badfield(L, what, map->name,
+				     "an address of the other family");
+		lua_pop(L, 1);
+	}
+	return 0;
+}
+
+bool nbl_number(lua_State *L, int t, const struct nbl_attr *a, const char *what,
+		uint64_t *value)
+{
+	lua_pushstring(L, a->name);
+	lua_rawget(L, t);
+	if (lua_isnil(L, -1)) {
+		lua_pop(L, 1);
+		return false;
+	}
+	if (a->words)
+		*value = checkword(L, a, what, limits[a->type]);
+	else
+		*value = checkuint(L, a, what, limits[a->type]);
+	lua_pop(L, 1);
+	return true;
 }
 
 /* --- reading --- */

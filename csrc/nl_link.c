@@ -69,20 +69,6 @@ static const struct nbl_attr set_map[] = {
 
 /* --- parts of a request --- */
 
-bool nbl_linkfield(lua_State *L, int t, const char *name, int type,
-		   const char *what)
-{
-	lua_pushstring(L, name);
-	lua_rawget(L, t);
-	if (lua_isnil(L, -1)) {
-		lua_pop(L, 1);
-		return false;
-	}
-	if (lua_type(L, -1) != type)
-		nbl_badfield(L, what, name, lua_typename(L, type));
-	return true;
-}
-
 static void putswitches(lua_State *L, struct nbl *h, int t, const char *what)
 {
 	static const struct {
@@ -99,7 +85,7 @@ static void putswitches(lua_State *L, struct nbl *h, int t, const char *what)
 	struct ifinfomsg *ifi = nbl_header(h);
 
 	for (size_t i = 0; i < NB_COUNT(switches); i++) {
-		if (!nbl_linkfield(L, t, switches[i].name, LUA_TBOOLEAN, what))
+		if (!nbl_field(L, t, switches[i].name, LUA_TBOOLEAN, what))
 			continue;
 		ifi->ifi_change |= switches[i].flag;
 		if (lua_toboolean(L, -1) != (int)switches[i].inverted)
@@ -134,7 +120,7 @@ static int indexfield(lua_State *L, int t, const char *what)
 {
 	lua_Integer index = 0;
 
-	if (!nbl_linkfield(L, t, "index", LUA_TNUMBER, what))
+	if (!nbl_field(L, t, "index", LUA_TNUMBER, what))
 		return 0;
 	index = lua_tointeger(L, -1);
 	if (index < 1 || index > INT32_MAX)
@@ -214,27 +200,27 @@ static int putinfo(lua_State *L, struct nbl *h, int t, bool required)
 	struct nlattr *info, *data = NULL;
 	int failed = 0, peer;
 
-	if (nbl_linkfield(L, t, "kind", LUA_TSTRING, "link")) {
+	if (nbl_field(L, t, "kind", LUA_TSTRING, "link")) {
 		kind = lua_tostring(L, -1);
 		lua_pop(L, 1);
 	}
 	if (!kind && required)
 		nbl_badfield(L, "link", "kind", "string");
 	if (!kind) {
-		if (nbl_linkfield(L, t, "data", LUA_TTABLE, "link"))
+		if (nbl_field(L, t, "data", LUA_TTABLE, "link"))
 			nbl_badfield(L, "link", "kind", "with data, a string");
 		return 0;
 	}
 	info = nbl_nest(L, h, IFLA_LINKINFO);
 	nbl_put(L, h, IFLA_INFO_KIND, kind, strlen(kind) + 1);
-	if (nbl_linkfield(L, t, "data", LUA_TTABLE, "link")) {
+	if (nbl_field(L, t, "data", LUA_TTABLE, "link")) {
 		data = nbl_nest(L, h, IFLA_INFO_DATA);
 		failed = nbl_putkind(L, h, kind, lua_gettop(L));
 		if (failed)
 			return failed;
 		lua_pop(L, 1);
 	}
-	if (nbl_linkfield(L, t, "peer", LUA_TTABLE, "link")) {
+	if (nbl_field(L, t, "peer", LUA_TTABLE, "link")) {
 		peer = nbl_peerattr(kind);
 		if (!peer)
 			luaL_error(L, "link: a %s has no peer", kind);
@@ -310,7 +296,7 @@ static void putaddrgenmode(lua_State *L, struct nbl *h, int t)
 	struct nlattr *spec, *inet6;
 	uint8_t mode;
 
-	if (!nbl_linkfield(L, t, "addrgenmode", LUA_TSTRING, "link"))
+	if (!nbl_field(L, t, "addrgenmode", LUA_TSTRING, "link"))
 		return;
 	mode = (uint8_t)nb_checkword(L, -1, addrgenmodes, "addrgenmode");
 	lua_pop(L, 1);
@@ -326,7 +312,7 @@ static int build_set(lua_State *L, struct nbl *h, int t)
 	const char *name = NULL;
 	int failed;
 
-	if (nbl_linkfield(L, t, "name", LUA_TSTRING, "link")) {
+	if (nbl_field(L, t, "name", LUA_TSTRING, "link")) {
 		name = nbl_checkname(L, lua_gettop(L), "link", "name");
 		lua_pop(L, 1);
 	}
@@ -373,7 +359,7 @@ static int build_del(lua_State *L, struct nbl *h, int t)
 
 	lua_rawgeti(L, t, 1);
 	if (lua_isnil(L, -1)) {
-		if (!nbl_linkfield(L, t, "group", LUA_TNUMBER, "link"))
+		if (!nbl_field(L, t, "group", LUA_TNUMBER, "link"))
 			nbl_badfield(L, "link", "1", "a device, or a group,");
 		nbl_begin(h, h->verb,
 			  lua_pushfstring(L, "group %s", lua_tostring(L, -1)));

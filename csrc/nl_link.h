@@ -25,10 +25,6 @@
 		.max = 4096                                                    \
 	}
 
-/* pushes the field of the table at t, which must be of that type; false when
- * there is none */
-bool nbl_linkfield(lua_State *L, int t, const char *name, int type,
-		   const char *what);
 /* IFLA_IFNAME; NULL: nothing */
 void nbl_putlinkname(lua_State *L, struct nbl *h, const char *name);
 

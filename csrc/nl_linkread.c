@@ -169,27 +169,6 @@ static int link_get(lua_State *L)
 	return nbl_get(L, h, nbl_pushlink);
 }
 
-/* a kernel that has no driver of that kind filters nothing */
-static void keepkind(lua_State *L, int list, const char *kind)
-{
-	lua_Integer n = (lua_Integer)lua_rawlen(L, list), kept = 0;
-
-	for (lua_Integer i = 1; i <= n; i++) {
-		lua_rawgeti(L, list, i);
-		lua_getfield(L, -1, "kind");
-		if (lua_type(L, -1) == LUA_TSTRING &&
-		    strcmp(lua_tostring(L, -1), kind) == 0) {
-			lua_pushvalue(L, -2);
-			lua_rawseti(L, list, ++kept);
-		}
-		lua_pop(L, 2);
-	}
-	for (lua_Integer i = kept + 1; i <= n; i++) {
-		lua_pushnil(L);
-		lua_rawseti(L, list, i);
-	}
-}
-
 /***
 The records of all links, or of some; see @{link_get}.
 @function link_list
@@ -222,7 +201,7 @@ static int link_list(lua_State *L)
 	if (failed)
 		return failed;
 	putskipstats(L, h);
-	if (nbl_linkfield(L, 2, "kind", LUA_TSTRING, "filter")) {
+	if (nbl_field(L, 2, "kind", LUA_TSTRING, "filter")) {
 		struct nlattr *info = nbl_nest(L, h, IFLA_LINKINFO);
 
 		kind = lua_tostring(L, -1);
@@ -231,8 +210,13 @@ static int link_list(lua_State *L)
 		lua_pop(L, 1);
 	}
 	results = nbl_dump(L, h, nbl_pushlink);
-	if (kind && results < 3)
-		keepkind(L, lua_gettop(L) - results + 1, kind);
+	/* a kernel that has no driver of that kind filters nothing */
+	if (kind && results < 3) {
+		int list = lua_gettop(L) - results + 1;
+
+		lua_pushstring(L, kind);
+		nbl_keep(L, list, "kind");
+	}
 	return results;
 }
 

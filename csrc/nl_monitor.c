@@ -29,6 +29,18 @@ static const struct object {
     {"link", RTM_NEWLINK, RTM_DELLINK, false, nbl_pushlink, {RTNLGRP_LINK}},
     /* one that left its bridge is a removed port, and a link as before */
     {"port", RTM_NEWLINK, RTM_DELLINK, true, nbl_pushport, {RTNLGRP_LINK}},
+    {"addr",
+     RTM_NEWADDR,
+     RTM_DELADDR,
+     false,
+     nbl_pushaddr,
+     {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR}},
+    {"route",
+     RTM_NEWROUTE,
+     RTM_DELROUTE,
+     false,
+     nbl_pushroute,
+     {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE}},
 };
 
 struct monitor {
@@ -110,7 +122,7 @@ static int subscribe(int fd, uint32_t wanted)
 Watch a network namespace.
 @function monitor
 @param where as in @{open}; nil: the caller's own
-@tparam table what a list of `"link"` `"port"` …
+@tparam table what a list of `"link"` `"port"` `"addr"` `"route"`
 @treturn nsbox.netlink.monitor
 @return[2] nil, message, errno
 @see rtnetlink(7)

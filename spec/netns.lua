@@ -4,6 +4,7 @@
 --
 --     netns.ip "link show br0"      what ip(8) says: its JSON as a Lua value
 --     netns.bridge "vlan"           the same for bridge(8)
+--     netns.tc "qdisc show"         and for tc(8)
 --     netns.new()                   a handle of one more network namespace
 
 local dkjson = require "dkjson"
@@ -25,6 +26,7 @@ end
 
 function M.ip(words) return json("ip -j -d " .. words) end
 function M.bridge(words) return json("bridge -j -d " .. words) end
+function M.tc(words) return json("tc -j -d -s " .. words) end
 
 function M.new()
   local home <close> = assert(sys.ns.open "/proc/thread-self/ns/net")

@@ -65,6 +65,36 @@ describe("nsbox.sys.netlink.monitor", function()
     end)
   end)
 
+  it("tells of addresses and routes", function()
+    netns(function()
+      local nl <close> = assert(netlink.open())
+      assert(nl:link_add { "br0", kind = "bridge", up = true })
+      local m <close> = assert(netlink.monitor(nil, { "addr", "route" }))
+      assert(nl:addr_add { "10.0.0.1/24", dev = "br0" })
+      assert(nl:addr_add { "fd00::1/64", dev = "br0", nodad = true })
+      assert(nl:route_add { "10.1.0.0/16", via = "10.0.0.9", metric = 5 })
+      assert(nl:route_del { "10.1.0.0/16" })
+      assert(nl:addr_del { "10.0.0.1/24", dev = "br0" })
+      local seen, missing = {}, 6
+      local wanted = { ["new addr 10.0.0.1/24"] = 1, ["new addr fd00::1/64"] = 1,
+        ["new route 10.0.0.0/24"] = 1, ["new route 10.1.0.0/16"] = 1,
+        ["del route 10.1.0.0/16"] = 1, ["del addr 10.0.0.1/24"] = 1 }
+      -- the kernel has a worker for what IPv6 tells
+      while missing > 0 do
+        local ready = sys.fd.poll({ [m:fileno()] = "r" }, 20)
+        assert(next(ready), "nothing more is told")
+        for _, event in ipairs(assert(m:read())) do
+          local text = ("%s %s %s"):format(event.action, event.what, event.addr or event.dst)
+          seen[text] = event
+          if wanted[text] then wanted[text], missing = nil, missing - 1 end
+        end
+      end
+      assert.equal(nl:index "br0", seen["new addr 10.0.0.1/24"].dev)
+      assert.same({ "10.0.0.9", 5 }, { seen["new route 10.1.0.0/16"].via,
+        seen["new route 10.1.0.0/16"].metric })
+    end)
+  end)
+
   it("says that it lost changes, once, and goes on", function()
     netns(function()
       local nl <close> = assert(netlink.open())

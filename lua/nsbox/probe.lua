@@ -196,6 +196,14 @@ probe("tun", "tun and tap devices", function()
   return ok, why, not ok and "as root: modprobe tun" or nil
 end)
 
+probe("netem", "packets delayed and lost on purpose", function()
+  local ok, why = network(function(nl)
+    local made, message = nl:qdisc_add { dev = "lo", kind = "netem", data = { delay = 1 } }
+    return made or false, message
+  end)
+  return ok, why, not ok and "as root: modprobe sch_netem, if this kernel has it" or nil
+end)
+
 probe("pidfd", "a handle of a process", function()
   local process, message, errno = sys.process.open(sys.process.getpid())
   if not process then
