@@ -275,6 +275,10 @@ void nbl_pushroute(lua_State *L, const struct nlmsghdr *n);
 extern const struct nb_word nbl_protocols[]; /* that made a route, a rule */
 extern const luaL_Reg nbl_qdiscrequests[];   /* nl_qdisc.c */
 extern const luaL_Reg nbl_qdiscreads[];
+extern const luaL_Reg nbl_neighrequests[]; /* nl_neigh.c */
+extern const luaL_Reg nbl_neighreads[];
+void nbl_pushneigh(lua_State *L, const struct nlmsghdr *n);
+void nbl_pushfdb(lua_State *L, const struct nlmsghdr *n);
 /* TCA_OPTIONS of a kind, of a class of it, from the value on top, which stays
  * (nl_qkinds.c) */
 int nbl_putqkind(lua_State *L, struct nbl *h, const char *kind, bool class);

@@ -41,6 +41,13 @@ static const struct object {
      false,
      nbl_pushroute,
      {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE}},
+    {"neigh",
+     RTM_NEWNEIGH,
+     RTM_DELNEIGH,
+     false,
+     nbl_pushneigh,
+     {RTNLGRP_NEIGH}},
+    {"fdb", RTM_NEWNEIGH, RTM_DELNEIGH, true, nbl_pushfdb, {RTNLGRP_NEIGH}},
 };
 
 struct monitor {
@@ -122,7 +129,8 @@ static int subscribe(int fd, uint32_t wanted)
 Watch a network namespace.
 @function monitor
 @param where as in @{open}; nil: the caller's own
-@tparam table what a list of `"link"` `"port"` `"addr"` `"route"`
+@tparam table what a list of `"link"` `"port"` `"addr"` `"route"` `"neigh"`
+  `"fdb"`
 @treturn nsbox.netlink.monitor
 @return[2] nil, message, errno
 @see rtnetlink(7)
