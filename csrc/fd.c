@@ -545,6 +545,7 @@ struct nb_fd *nb_newfd(lua_State *L)
 		luaL_setfuncs(L, fd_meta, 0);
 		lua_newtable(L);
 		nb_setfuncs(L, "fd", fd_methods);
+		nb_setfuncs(L, "fd", nb_filemethods);
 		lua_setfield(L, -2, "__index");
 	}
 	lua_setmetatable(L, -2);
@@ -557,6 +558,7 @@ int luaopen_nsbox_sys_fd(lua_State *L)
 	nb_setfuncs(L, "fd", fd_funcs);
 	nb_setfuncs(L, "fd", nb_statfuncs);
 	nb_setfuncs(L, "fd", nb_filefuncs);
+	nb_setfuncs(L, "fd", nb_filemethods);
 	nb_setfuncs(L, "fd", fd_methods);
 	return 1;
 }

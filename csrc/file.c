@@ -107,8 +107,8 @@ static int fd_truncate(lua_State *L)
 	return nb_result(L, rc, "truncate");
 }
 
-const luaL_Reg nb_filefuncs[] = {{"flock", fd_flock},
-				 {"link", fd_link},
-				 {"mkdir", fd_mkdir},
-				 {"truncate", fd_truncate},
-				 {NULL, NULL}};
+const luaL_Reg nb_filefuncs[] = {{"mkdir", fd_mkdir}, {NULL, NULL}};
+const luaL_Reg nb_filemethods[] = {{"flock", fd_flock},
+				   {"link", fd_link},
+				   {"truncate", fd_truncate},
+				   {NULL, NULL}};

@@ -106,6 +106,7 @@ mode_t nb_checkmode(lua_State *L, int idx, const char *def);
 /* parts of the module fd */
 extern const luaL_Reg nb_statfuncs[]; /* stat.c */
 extern const luaL_Reg nb_filefuncs[]; /* file.c */
+extern const luaL_Reg nb_filemethods[];
 
 /* --- namespaces (nsfd.c): a descriptor or -errno --- */
 

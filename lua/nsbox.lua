@@ -21,6 +21,8 @@ local parts = {
   try = { "nsbox.error", "try" },
   Error = { "nsbox.error", "Error" },
   doctor = { "nsbox.doctor", "doctor" },
+  netns = { "nsbox.scope", "netns" },
+  bridge = { "nsbox.scope", "bridge" },
 }
 
 -- nsbox.so holds nsbox.sys: looked for by its own name it is found at once,

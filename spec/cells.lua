@@ -132,8 +132,9 @@ local trees = {}
 local function tree(as)
   if trees[as] then return trees[as] end
   local path = base .. "/" .. as
-  local copy = ("mkdir -p %s/tree %s/home && tar -cf - --exclude=./.git --exclude='*.[od]' . "
-    .. "| tar -C %s/tree -xf - --no-same-owner"):format(path, path, path)
+  local copy = ("mkdir -p %s/tree %s/home && mkdir -m 700 %s/run && "
+    .. "tar -cf - --exclude=./.git --exclude='*.[od]' . | tar -C %s/tree -xf - --no-same-owner")
+    :format(path, path, path, path)
   assert(os.execute(copy), "cannot copy the tree")
   local user = users[as]
   if root and user and user.name then
@@ -160,13 +161,18 @@ local function command_of(cell, args)
     NSBOX_CELL = cell.name,
     NSBOX_STATUS = ("%s/status-%s"):format(path, cell.name),
     NSBOX_TREE = path .. "/tree",
+    XDG_RUNTIME_DIR = path .. "/run",
   }
   local c = { "cd", quote(path .. "/tree"), "&&", "exec", "timeout", "--foreground", "-k", "5",
     tostring(math.ceil(cell.budget * slow * 2)) }
   local function add(...)
     for _, word in ipairs { ... } do c[#c + 1] = word end
   end
-  if root then add("unshare", "-n", "-m", "--propagation", "private") end
+  if root then
+    -- with a /run of its own: scopes keep their journals there, and netns their names
+    add("unshare", "-n", "-m", "--propagation", "private", "sh", "-c",
+      quote 'mount -t tmpfs -o mode=755 tmpfs /run && exec "$@"', "cell")
+  end
   if cell.deny then add(build .. "/deny", cell.deny) end
   if user and user.name then
     add("setpriv", "--reuid", user.uid, "--regid", user.gid, "--init-groups")

@@ -62,7 +62,7 @@ for name in pairs(LOOPS) do
     it("gives two coroutines the same result, also when one closes the box at once", function()
       assert.equal("3 true 0\n", (run(name, [[
         -- the loop's own descriptors, and the modules, come first
-        go(function() nsbox.run { "true" } end)
+        go(function() nsbox.box { "true" }:close() end)
         finish()
         local before = descriptors()
         local box = nsbox.box { "sh", "-c", "read x; exit 3", stdin = "pipe" }:start()

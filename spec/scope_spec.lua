@@ -4,44 +4,107 @@ local misuse = require("blame").misuse
 
 describe("nsbox.scope", function()
   it("says what is wrong at the caller's line", function()
-    misuse(function() nsbox.scope "shop" end, "scope: named scopes and options")
+    misuse(function() nsbox.scope "a b" end, "scope: argument 1: 'a b' is no name for a scope")
+    misuse(function() nsbox.scope { "a", prun = true } end, "(did you mean 'prune'?)")
+    misuse(function() nsbox.scope {} end, "scope: which name?")
     local s = nsbox.scope()
     misuse(function() s:box { "true", foo = 1 } end, "box: unknown option 'foo'")
+    misuse(function() s:netns {} end, "netns: which name?")
+    misuse(function() s:netns "a/b" end, "'a/b' is no name")
+    misuse(function() s:netns ".." end, "'..' is no name")
+    misuse(function() s:netns(("x"):rep(256)) end, "longer than 255 bytes")
+    misuse(function() s:commit() end, "commit: an anonymous scope keeps nothing")
     s:close()
     s:close()
-    assert.equal("scope (closed): 0 boxes", tostring(s))
+    assert.equal("scope (closed): empty", tostring(s))
     misuse(function() s:box { "true" } end, "box: the scope is closed")
   end)
 
-  -- something that a scope owns, and what it does when it is closed
-  local function part(s, close)
-    local x = { close = close }
-    s._made[#s._made + 1] = x
+  -- something that a scope owns: a step of a kind that only this spec knows
+  local order, broken
+  package.loaded["nsbox.undo.spec"] = {
+    phase = 9,
+    undo = function(steps, fail)
+      for _, step in ipairs(steps) do
+        order[#order + 1] = step.what
+        if broken == step.what then
+          fail(step, require("nsbox.error").new { op = "undo", subject = step.what,
+            code = "EBUSY" })
+        end
+      end
+    end,
+    there = function() return true end,
+    describe = function(step) return step.what end,
+  }
+  local function part(s, what)
+    local p = require("nsbox.part").new(s, "box")
+    s._parts[#s._parts + 1] = p
+    p:step("spec", { what = what, durable = false }, function() return {} end)
+    return p
   end
+  before_each(function()
+    order, broken = {}, nil
+  end)
 
   it("undoes in reverse order; a failure does not stop the rest", function()
-    local s, order = nsbox.scope(), {}
-    for i = 1, 3 do
-      part(s, function()
-        order[#order + 1] = i
-        if i == 2 then error("second", 0) end
-      end)
-    end
+    local s = nsbox.scope()
+    for _, what in ipairs { "a", "b", "c" } do part(s, what) end
+    broken = "b"
     local ok, err = pcall(s.close, s)
     assert.is_false(ok)
-    assert.same({ 3, 2, 1 }, order)
-    assert.same({ "scope.close", { "second" } }, { err.op, err.undo })
+    assert.same({ "c", "b", "a" }, order)
+    assert.same({ "scope.close", 1, "b", "EBUSY" },
+      { err.op, #err.undo, err.undo[1].subject, err.undo[1].code })
     s:close()
   end)
 
-  it("keeps the error that ends it", function()
+  it("keeps the error that ends it, and tells what the undo left", function()
+    broken = "a"
+    local cause = require("nsbox.error").new { op = "x", code = "EIO" }
     local ok, err = pcall(function()
       local s <close> = nsbox.scope()
-      part(s, function() error("the undo", 0) end)
-      error("the cause", 0)
+      part(s, "a")
+      error(cause, 0)
     end)
     assert.is_false(ok)
-    assert.equal("the cause", err)
+    assert.equal(cause, err)
+    assert.same("a", err.undo[1].subject)
+    ok, err = pcall(function()
+      local s <close> = nsbox.scope()
+      part(s, "a")
+      error("the cause", 0)
+    end)
+    assert.same({ false, "the cause" }, { ok, err })
+  end)
+
+  it("ends with the coroutine that is closed, and with one that nobody finishes", function()
+    local co = coroutine.create(function()
+      local s <close> = nsbox.scope()
+      part(s, "a")
+      coroutine.yield()
+    end)
+    assert(coroutine.resume(co))
+    assert(coroutine.close(co))
+    assert.same({ "a" }, order)
+    co = coroutine.wrap(function()
+      local s <close> = nsbox.scope()
+      part(s, "b")
+      coroutine.yield()
+    end)
+    co()
+    co = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    assert.same({ "a", "b" }, order)
+  end)
+
+  it("forgets what is released", function()
+    local s = nsbox.scope()
+    part(s, "a"):release()
+    part(s, "b"):close()
+    assert.same({ "b" }, order)
+    s:close()
+    assert.same({ "b" }, order)
   end)
 
   describe("with boxes", function()
@@ -65,10 +128,31 @@ describe("nsbox.scope", function()
       assert.same({ "exited", "exited" }, { a.state, b.state })
     end)
 
+    it("ends them by what was recorded, never by their handles", function()
+      local out, status = children.script [[
+        local nsbox = require "nsbox"
+        local fd = nsbox.sys.fd
+        local s = nsbox.scope()
+        local b = s:box { "sleep", "60" }
+        b:start()
+        local watch = assert(nsbox.sys.process.open(b.pid))
+        -- what the collector may have done by then
+        require("nsbox.wait").leave(b)
+        b._handle:close()
+        b._settle = function() end
+        s:close()
+        print(fd.poll({ [watch:fileno()] = "r" }, 0)[watch:fileno()])
+      ]]
+      assert.same({ "r\n", 0 }, { out, status })
+    end)
+
     it("is not undone by a forked child that unwinds", function()
       local s <close> = nsbox.scope()
       local b = s:box {}
-      local p, r = assert(nsbox.sys.process.clone({}, function() s:close() end))
+      local p, r = assert(nsbox.sys.process.clone({}, function()
+        assert(not pcall(s.box, s, {}))
+        s:close()
+      end))
       assert.same({ "exit", 0 }, { children.ending(p) })
       r:close()
       assert.equal("running", b.state)

@@ -54,12 +54,29 @@ function Box.__index(self, key)
   return Box[key]
 end
 
---- Creates a box; the verb `box` of a scope.
+-- Whether it could outlive a script that is killed. An nsbox-init ends when
+-- its script does; a program alone gets a signal then, which the kernel
+-- forgets when the program changes its ids.
+local function outlives(p)
+  local function one(ranges)
+    return #ranges == 1 and ranges[1][3] == 1
+  end
+  return not (p.init or p.idle or p.maps and one(p.maps.uid) and one(p.maps.gid))
+end
+
+--- Creates a box; the verb `box` of a scope, see `nsbox.part`.
+-- @tparam nsbox.Part part
 -- @tparam table|string o options BOX and PROGRAM; no program: an idle box
 -- @tparam integer level whose line to blame
 -- @treturn nsbox.Box
-function M.create(o, level)
+function M.make(part, o, level)
   o = schema:check(o, level + 1)
+  local boxes = part.scope.boxes
+  if o.name and boxes[o.name] then
+    require("nsbox.mistake").raise(("box: the scope has a box '%s' already"):format(o.name),
+      level + 1)
+  end
+  part.name = o.name
   local idle = #o == 0
   local p, kinds, _ <close> = plan.build(o, "box", level + 1)
   if idle then
@@ -67,9 +84,22 @@ function M.create(o, level)
   else
     p.gate = true
   end
-  local self = process.start("box", p, stream.open(o, idle and NULL or INHERIT), nil, Box)
-  self.name, self.fresh, self.links = o.name, true, {}
+  local self
+  local ok, err = pcall(part.step, part, "process", { durable = outlives(p) }, function()
+    self = process.start("box", p, stream.open(o, idle and NULL or INHERIT), nil, Box)
+    return { pid = self.pid, id = self._handle:identity() }
+  end)
+  if not ok then
+    if self then
+      process.methods.close(self)
+    end
+    error(err, 0)
+  end
+  self.name, self.links = o.name, {}
   self._plan, self._kinds, self._options, self._created = p, kinds, o, not idle
+  if o.name then
+    boxes[o.name] = self
+  end
   return self
 end
 
@@ -263,17 +293,27 @@ function Box:ready(o)
   end
 end
 
---- Kills the box and undoes it; twice is harmless.
-function Box:close()
+--- Kills it, and lets go of what belongs to it.
+function Box:_settle()
   self._created = false
   process.methods.close(self)
   if self._ns then
     self._ns:close()
     self._ns = nil
   end
-  if self._owner then
-    self._owner:_forget(self)
-  end
+end
+
+--- Kills the box and undoes it; twice is harmless.
+function Box:close()
+  self:_settle()
+  self._part:close()
+end
+
+--- Forgets the box: its scope does not undo it any more. It ends with the script.
+-- @treturn nsbox.Box itself
+function Box:release()
+  self._part:release()
+  return self
 end
 
 Box.__close = Box.close

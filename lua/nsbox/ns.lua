@@ -346,12 +346,30 @@ function methods:call(f, ...)
   return pass(require("nsbox.enter").call(place_of(self, "call"), 2, f, ...))
 end
 
---- Lets go of the descriptors; twice is harmless.
-function methods:close()
+--- Lets go of the descriptors.
+function methods:_settle()
   for _, handle in pairs(self._handles or {}) do
     handle:close()
   end
   self._handles = nil
+end
+
+--- Lets go of the descriptors; what a scope made is undone. Twice is harmless.
+function methods:close()
+  self:_settle()
+  if self._part then
+    self._part:close()
+  end
+end
+
+--- Of what a scope made: nothing undoes it any more.
+-- @treturn nsbox.Namespaces itself
+function methods:release()
+  if not self._part then
+    require("nsbox.mistake").raise("release: no scope made this object", 2)
+  end
+  self._part:release()
+  return self
 end
 
 Ns.__close = methods.close

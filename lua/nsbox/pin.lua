@@ -8,7 +8,9 @@ local mount = require "nsbox.sys.mount"
 local fd = require "nsbox.sys.fd"
 local ns = require "nsbox.sys.ns"
 
-local DIR <const> = "/run/netns"
+local netnsdir = require "nsbox.netnsdir"
+
+local DIR <const> = netnsdir.DIR
 local ENOENT <const>, EINVAL <const> = 2, 22
 
 local M = {}
@@ -26,31 +28,12 @@ local function path_of(op, where, kind, level)
   elseif kind ~= "net" then
     error(("%s: '%s' is no path; only network namespaces have names"):format(op, where),
       level + 1)
-  elseif where == "." or where == ".." then
-    error(("%s: '%s' is no name"):format(op, where), level + 1)
+  end
+  local wrong = netnsdir.wrong(where)
+  if wrong then
+    error(op .. ": " .. wrong, level + 1)
   end
   return DIR .. "/" .. where
-end
-
--- as ip-netns: shared, so that a new name is seen in every mount namespace
-local function prepare_dir()
-  local lfs = require "lfs"
-  if not lfs.attributes(DIR, "mode") then
-    local made, why, code = lfs.mkdir(DIR)
-    if not made then
-      fail("pin", DIR, why, code)
-    end
-  end
-  local ok, message, errno = mount.propagation(DIR, "shared", true)
-  if not ok and errno == EINVAL then -- not a mount point yet
-    ok, message, errno = mount.mount(DIR, DIR, "none", { "bind", "rec" })
-    if ok then
-      ok, message, errno = mount.propagation(DIR, "shared", true)
-    end
-  end
-  if not ok then
-    fail("pin", DIR, message, errno)
-  end
 end
 
 --- Pins a namespace.
@@ -62,7 +45,7 @@ end
 function M.make(handle, kind, where, level)
   local path = path_of("pin", where, kind, level + 1)
   if path:sub(1, #DIR + 1) == DIR .. "/" then
-    prepare_dir()
+    require("nsbox.netnsdir").prepare "pin"
   end
   local file, message, errno = fd.open(path, { "rdonly", "creat", "excl" }, "0444")
   if not file then

@@ -1,78 +1,174 @@
 --- Scopes: one owner for everything that a recipe makes.
 --
 -- What a method of a scope makes is undone when the scope ends: by `close`, by
--- `<close>`, by an error, at the end of the script. In reverse order; one
--- failure does not stop the rest. `nsbox.VERB` is the same verb on the script's
--- own scope, which ends with the Lua state.
+-- `<close>`, by an error, at the end of the script; after a crash, when any
+-- scope is opened the next time, for what was done stands in a journal. One
+-- failure neither stops the rest nor hides what caused the undo.
+--
+--     nsbox.scope()            anonymous: it cleans up
+--     nsbox.scope { "shop" }   named: what `commit` was called for stays
+--     nsbox.VERB               the same verb on the script's own scope, which
+--                              ends with the Lua state
 --
 -- @module nsbox.scope
 
 local process = require "nsbox.sys.process"
 
+-- verb → its module, whose `make(part, o, level)` returns an object
+local VERBS <const> = { box = "nsbox.box", netns = "nsbox.netns", bridge = "nsbox.bridge" }
+
 ---@class nsbox.Scope
+---@field name? string of a named scope
+---@field private boolean whether it works on an island of its own
 ---@field boxes table the boxes that have a name, by it
 local Scope = { __name = "nsbox.scope" }
 Scope.__index = Scope
 
 local M = {}
 
-local function new()
-  return setmetatable({ boxes = {}, _made = {}, _pid = process.getpid() }, Scope)
+local function mistake(message, level)
+  require("nsbox.mistake").raise(message, level + 1)
+end
+
+local function new(fields)
+  local self = fields or {}
+  self.private, self.boxes, self._parts, self._pid = false, {}, {}, process.getpid()
+  return setmetatable(self, Scope)
 end
 
 local function check_open(self, verb, level)
   if self._closed then
-    error(verb .. ": the scope is closed", level + 1)
+    mistake(verb .. ": the scope is closed", level + 1)
+  elseif not self:_is_ours() then
+    mistake(verb .. ": the scope belongs to another process, which forked this one", level + 1)
   end
 end
 
-local function own(self, object)
-  object._owner = self
-  self._made[#self._made + 1] = object
+-- the journal, made when there is something to write
+function Scope:_writes(op)
+  if not self._journal then
+    require("nsbox.scopes").recover_quietly(op)
+    self._journal = require("nsbox.journal").create(op)
+  end
+  return self._journal
+end
+
+-- the mark of the links that this run makes: in the request that makes each
+function Scope:_group()
+  self._mark = self._mark or math.random(1 << 16, 0x7fffffff)
+  return self._mark
+end
+
+-- what failed in an undo, on the error that caused it
+local function attach(err, failures)
+  if #failures > 0 and require("nsbox.error").is(err) then
+    err.undo = err.undo or {}
+    table.move(failures, 1, #failures, #err.undo + 1, err.undo)
+  end
+end
+
+local function make(self, verb, o, level)
+  check_open(self, verb, level + 1)
+  if self._named then
+    self._named:lock(self, verb)
+  end
+  local part = require("nsbox.part").new(self, verb)
+  -- on the list at once: a step whose undo fails is tried again at the end
+  self._parts[#self._parts + 1] = part
+  local ok, object = pcall(require(VERBS[verb]).make, part, o, level + 2)
+  if not ok then
+    attach(object, part:undo())
+    for _, step in ipairs(part.steps) do
+      if not step.over then
+        error(object, 0)
+      end
+    end
+    self:_drop(part)
+    error(object, 0)
+  end
+  part.object, object._part = object, part
+  object.fresh = true
   return object
+end
+
+for verb in next, VERBS do
+  Scope[verb] = function(self, o)
+    local object = make(self, verb, o, 2)
+    return object
+  end
 end
 
 --- Creates a box: complete, its pid 1 waiting before the program.
 -- @tparam table|string o the program and its arguments; BOX and PROGRAM options
 -- @treturn nsbox.Box
-function Scope:box(o)
-  check_open(self, "box", 2)
-  local name = type(o) == "table" and o.name
-  if name and self.boxes[name] then
-    error(("box: the scope has a box '%s' already"):format(name), 2)
-  end
-  local box = own(self, require("nsbox.box").create(o, 2))
-  if name then
-    self.boxes[name] = box
-  end
-  return box
-end
+-- @function Scope:box
 
---- Lets go of an object that is closed, or released.
-function Scope:_forget(object)
-  for i = #self._made, 1, -1 do
-    if self._made[i] == object then
-      table.remove(self._made, i)
+--- Makes a network namespace with a name, as `ip netns add` does.
+-- @tparam table|string o `{ name }`
+-- @treturn nsbox.Namespaces
+-- @function Scope:netns
+
+--- Makes a bridge.
+-- @tparam table|string o `{ name, addr = "10.0.3.1/24", … }`: INTERFACE, and the bridge's own
+--   options as in `ip`
+-- @treturn nsbox.Link
+-- @function Scope:bridge
+
+-- off the list; nothing is undone
+function Scope:_drop(part)
+  for i = #self._parts, 1, -1 do
+    if self._parts[i] == part then
+      table.remove(self._parts, i)
     end
   end
-  if object.name and self.boxes[object.name] == object then
+  local object = part.object
+  if object and part.verb == "box" and self.boxes[object.name or 0] == object then
     self.boxes[object.name] = nil
   end
 end
 
--- one failure neither stops the rest nor hides what caused the undo
-local function undo(self)
-  local failures = {}
-  for i = #self._made, 1, -1 do
-    local object = self._made[i]
-    if object then
-      local ok, err = pcall(object.close, object)
-      if not ok then
-        failures[#failures + 1] = err
-      end
+function Scope:_is_ours()
+  return process.getpid() == self._pid
+end
+
+-- what is left of objects when their things are gone
+local function settle(parts)
+  for i = #parts, 1, -1 do
+    local object = parts[i].object
+    if object and object._settle then
+      pcall(object._settle, object)
     end
   end
-  self._made = {}
+end
+
+local function undo_all(self)
+  local steps = {}
+  for _, part in ipairs(self._parts) do
+    table.move(part.steps, 1, #part.steps, #steps + 1, steps)
+  end
+  local failures = #steps > 0 and require("nsbox.undo").run(steps, { whole = true }) or {}
+  settle(self._parts)
+  return failures
+end
+
+-- lets go of the journal, which is not needed when nothing is left
+local function finish(self)
+  local failures = undo_all(self)
+  local journal = self._journal
+  local whole = #failures == 0
+  if journal and (self._named or not whole) then
+    for _, part in ipairs(self._parts) do
+      part:note "undone"
+    end
+  end
+  self._parts, self.boxes, self._journal = {}, {}, nil
+  if not journal then
+    return failures
+  elseif whole and not (self._named and self._named:keeps()) then
+    journal:remove()
+  else
+    journal:close()
+  end
   return failures
 end
 
@@ -80,54 +176,116 @@ end
 -- @raise an Error with the failures in `undo`, unless another error is on its way
 function Scope:close(cause)
   -- a forked child never undoes its parent's work
-  if self._closed or process.getpid() ~= self._pid then
+  if self._closed or not self:_is_ours() then
     return
   end
+  local failures = finish(self)
   self._closed = true
-  local failures = undo(self)
-  if #failures > 0 and cause == nil then
-    require("nsbox.error").raise { op = "scope.close", undo = failures,
+  if #failures == 0 then
+    return
+  elseif cause == nil then
+    require("nsbox.error").raise { op = "scope.close", subject = self.name, undo = failures,
       detail = ("%d of its parts could not be undone"):format(#failures) }
   end
+  attach(cause, failures)
 end
 
 Scope.__close = Scope.close
 
 function Scope.__gc(self)
-  self:close(true)
+  pcall(self.close, self, true)
+end
+
+--- Keeps everything that was made, and forgets it: nothing undoes it any more.
+function Scope:release()
+  check_open(self, "release", 2)
+  for i = #self._parts, 1, -1 do
+    self._parts[i].object:release()
+  end
+end
+
+--- Of a named scope: what was made stands; what an earlier run made and this
+-- one did not is removed, unless `prune = false`.
+-- @raise an Error when something cannot be kept; then nothing has changed
+function Scope:commit()
+  check_open(self, "commit", 2)
+  if not self._named then
+    mistake("commit: an anonymous scope keeps nothing: nsbox.scope { \"name\" }", 2)
+  end
+  self._named:commit(self)
+end
+
+--- Of a named scope: goes back to the state before this run, and ends.
+function Scope:rollback()
+  check_open(self, "rollback", 2)
+  self:close()
+end
+
+local FORMS <const> = { { "box", "boxes" }, { "link", "links" }, { "netns", "netns" } }
+
+local function count(self)
+  local numbers, words = {}, {}
+  for _, part in ipairs(self._parts) do
+    local word = part.verb == "bridge" and "link" or part.verb
+    numbers[word] = (numbers[word] or 0) + 1
+  end
+  for _, form in ipairs(FORMS) do
+    local n = numbers[form[1]]
+    if n then
+      words[#words + 1] = ("%d %s"):format(n, n == 1 and form[1] or form[2])
+    end
+  end
+  return #words > 0 and table.concat(words, ", ") or "empty"
 end
 
 function Scope:__tostring()
-  local boxes = #self._made
-  return ("scope (%s): %d box%s"):format(self._closed and "closed" or "here", boxes,
-    boxes == 1 and "" or "es")
+  return ("scope %s(%s): %s"):format(self.name and ('"%s" '):format(self.name) or "",
+    self._closed and "closed" or "here", count(self))
 end
+
+M.new = new
 
 -- the scope behind nsbox.VERB; it must be there before what it owns, so that
 -- the state finalizes it after
 local script
 local function script_scope()
+  if script and script._pid ~= process.getpid() then
+    script = nil -- a forked child's own
+  end
   script = script or new()
   return script
 end
 
-M.box = setmetatable({}, {
-  __name = "nsbox.box",
-  __call = function(_, o)
-    local box = script_scope():box(o)
-    return box
-  end,
-})
+-- nsbox.box { … } and the like; what has functions besides is a callable table
+for verb in next, VERBS do
+  M[verb] = setmetatable({}, {
+    __name = "nsbox." .. verb,
+    __call = function(_, o)
+      local object = make(script_scope(), verb, o, 2)
+      return object
+    end,
+  })
+end
 
---- Makes an anonymous scope: what is made with it is undone with it.
+for _, name in ipairs { "open", "list", "show", "remove", "recover" } do
+  M[name] = function(...)
+    return require("nsbox.scopes")[name](...)
+  end
+end
+
+--- Makes a scope, or declares the whole of a named one.
 -- @function scope
+-- @tparam[opt] table|string o `{ name, timeout = 10, prune = true }`: how long to wait for
+--   another run of the same scope; whether a commit removes what was not declared
 -- @treturn nsbox.Scope
+-- @raise an Error, ETIMEDOUT: another run has it
 return setmetatable(M, {
   __name = "nsbox.scope",
   __call = function(_, o)
-    if o ~= nil then
-      error("scope: named scopes and options are not there yet: nsbox.scope()", 2)
+    if o == nil then
+      return new()
     end
-    return new()
+    local scope = require("nsbox.scopes").declare(o)
+    return scope
   end,
 })

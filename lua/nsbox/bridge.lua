@@ -1,0 +1,86 @@
+--- Bridges: the verb `bridge` of a scope.
+--
+-- ip-link(8), bridge(8)
+--
+-- @module nsbox.bridge
+
+local inet = require "nsbox.inet"
+local interface = require "nsbox.interface"
+local link = require "nsbox.link"
+local netplace = require "nsbox.netplace"
+local opts = require "nsbox.opts"
+
+local M = {}
+
+-- device options as in ip, in its units; the kernel knows their bounds
+local DEVICE <const> = {
+  stp = { "boolean", doc = "the spanning tree protocol (the kernel: off)" },
+  forward_delay = { "integer", min = 0, max = 0xffffffff, doc = "in 1/100 s" },
+  hello_time = { "integer", min = 0, max = 0xffffffff, doc = "in 1/100 s" },
+  max_age = { "integer", min = 0, max = 0xffffffff, doc = "in 1/100 s" },
+  ageing_time = { "integer", min = 0, max = 0xffffffff, doc = "in 1/100 s" },
+  priority = { "integer", min = 0, max = 65535, doc = "for the spanning tree" },
+  vlan_filtering = { "boolean", doc = "ports have VLANs" },
+  mcast_snooping = { "boolean", doc = "multicast goes where it is wanted" },
+}
+
+local schema = opts.schema("bridge", interface.with(DEVICE))
+
+local function device_options(o)
+  local data
+  for name in next, DEVICE do
+    if o[name] ~= nil then
+      data = data or {}
+      data[name] = o[name]
+    end
+  end
+  return data
+end
+
+local function configure(place, index, o)
+  local batch = place.nl:batch()
+  if interface.configure(batch, index, o) == 0 then
+    return
+  end
+  for _, result in ipairs(place:check("bridge", o[1], batch:send())) do
+    if result ~= true then
+      place:check("bridge", o[1], nil, result[1], result[2])
+    end
+  end
+end
+
+local function object_of(place, o, record)
+  local first = o.addr and o.addr[1]
+  local a = first and inet.parse(first)
+  return link.new(place, o.netns, record, {
+    ip = a and inet.text(a.bytes),
+    subnet = a and ("%s/%d"):format(inet.text(inet.network(a)), a.prefix) or nil,
+  })
+end
+
+--- Makes a bridge; see `nsbox.part`.
+-- @tparam nsbox.Part part
+-- @tparam table|string o `{ name, addr =, … }`: INTERFACE, and the device's options
+-- @tparam integer level whose line to blame
+-- @treturn nsbox.Link
+function M.make(part, o, level)
+  o = schema:check(o, level + 1)
+  o[1] = o[1] or interface.generate "br"
+  local place <close> = netplace.open(o.netns, "bridge")
+  if part:stands(o[1], o) then
+    return object_of(place, o, place:check("bridge", o[1], place.nl:link_get(o[1])))
+  end
+  local plan = place:mark { dev = o[1], group = part.scope:_group() }
+  local record, message, errno = part:step("link", plan, function(step)
+    local request = interface.born(o, { step.dev, kind = "bridge", up = o.up, group = step.group,
+      data = device_options(o) })
+    place:check("bridge", step.dev, place.nl:link_add(request))
+    local made, why, code = place.nl:link_get(step.dev)
+    return { index = made and made.index }, made, why, code
+  end)
+  place:check("bridge", o[1], record, message, errno)
+  configure(place, record.index, o)
+  return object_of(place, o, record)
+end
+
+return M

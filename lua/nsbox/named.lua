@@ -1,0 +1,300 @@
+--- Named scopes: what one run commits, the next one finds.
+--
+-- The journal of a named scope stays. What was done since the last commit is
+-- undone when the run ends, or by whoever comes after a crash; what was
+-- committed stands until a commit drops it, or the scope is removed.
+--
+-- @module nsbox.named
+
+local opts = require "nsbox.opts"
+local undo = require "nsbox.undo"
+local journals = require "nsbox.journal"
+local record = require "nsbox.record"
+
+local M = {}
+
+---@class nsbox.Named  what a scope has because it has a name
+---@field name string
+---@field prune boolean
+---@field timeout number
+---@field standing table[] what earlier runs committed: `{ verb, name, spec, steps, declared }`
+local Named = {}
+Named.__index = Named
+
+--- Checks the name of a scope, as a type for `nsbox.opts`.
+-- @tparam string value
+-- @treturn ?string
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check_name(value)
+  if type(value) ~= "string" then
+    return nil, require("nsbox.mistake").expected("a name", value)
+  elseif not value:find "^[%w_][%w_.-]*$" or #value > 64 then
+    return nil, ("'%s' is no name for a scope: letters, digits, '_', '-' and '.', 64 at most")
+      :format(value:sub(1, 80):gsub("%c", "?"))
+  end
+  return value
+end
+
+-- the same options make the same text
+local function canonical(value)
+  if type(value) ~= "table" then
+    return type(value) == "string" and ("%q"):format(value) or tostring(value)
+  end
+  local keys, out = {}, {}
+  for key in next, value do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  for i, key in ipairs(keys) do
+    out[i] = tostring(key) .. "=" .. canonical(value[key])
+  end
+  return "{" .. table.concat(out, ",") .. "}"
+end
+
+-- undoes steps of a journal that nobody else has, and notes it there
+local function undo_steps(op, journal, steps, whole)
+  local failures = undo.run(steps, { other_boot = journal.state.other_boot, whole = whole })
+  for _, step in ipairs(steps) do
+    if step.over then
+      journal:write(op, "undone", step.n)
+    end
+  end
+  return failures
+end
+
+--- Brings a journal without an owner to its last commit.
+-- @tparam string op the verb that asks, for an Error
+-- @tparam nsbox.Journal journal
+-- @treturn nsbox.Error[] what could not be undone
+-- @treturn integer how many steps there were to undo
+-- @treturn nsbox.Step[] the steps that stand
+function M.settle(op, journal)
+  local state = journal.state
+  if state.version and state.version ~= record.VERSION then
+    return { require("nsbox.error").new { op = op, subject = journal.path, code = "EINVAL",
+      detail = ("it was written by another version of nsbox (%d, this one reads %d)")
+        :format(state.version, record.VERSION), hint = "use that version to remove the scope" } },
+      0, {}
+  end
+  if state.elsewhere then
+    return { require("nsbox.error").new { op = op, subject = journal.path, code = "EXDEV",
+      detail = "it belongs to another pid namespace, whose processes cannot be told from here",
+      hint = "recover it there; if that is gone, remove the file" } }, 0, {}
+  end
+  local over, standing = {}, {}
+  for _, step in ipairs(state.steps) do
+    if not step.over then
+      local list = step.stands and standing or over
+      list[#list + 1] = step
+    end
+  end
+  local failures = undo_steps(op, journal, over, true)
+  if #over > 0 or #state.dropped > 0 then
+    journal:write(op, "rollback", 0)
+  end
+  return failures, #over, standing
+end
+
+-- steps -> what each verb made
+local function group(steps)
+  local parts, by_number = {}, {}
+  for _, step in ipairs(steps) do
+    local part = by_number[step.part]
+    if not part then
+      part = { verb = step.verb, name = step.name, spec = step.spec, steps = {} }
+      by_number[step.part] = part
+      parts[#parts + 1] = part
+    end
+    part.steps[#part.steps + 1] = step
+  end
+  return parts
+end
+
+M.group = group
+
+local function locked(op, name, pid, timeout)
+  require("nsbox.error").raise { op = op, subject = name, code = "ETIMEDOUT", hint = false,
+    detail = ("another run%s has this scope, for more than %g s"):format(
+      pid and (" (pid %d)"):format(pid) or "", timeout) }
+end
+
+--- Takes the journal of a name, waiting for others.
+-- @tparam string op the verb that asks, for an Error
+-- @tparam string name
+-- @tparam number timeout seconds
+-- @tparam ?boolean create make one where there is none
+-- @treturn ?nsbox.Journal nil: there is none
+function M.take(op, name, timeout, create)
+  local journal = require("nsbox.lock").wait(function()
+    local got, why = journals.open(op, name)
+    if why ~= "gone" then
+      return got
+    elseif create then
+      return journals.create(op, name)
+    end
+    return false
+  end, timeout)
+  if journal == nil then
+    local state = journals.peek(op, name)
+    locked(op, name, state and state.pid, timeout)
+  end
+  return journal or nil
+end
+
+--- Locks the scope, and brings it to its last commit; again: nothing.
+-- @tparam nsbox.Scope scope
+-- @tparam string op the verb that asks, for an Error
+function Named:lock(scope, op)
+  if scope._journal then
+    return
+  end
+  local journal = M.take(op, self.name, self.timeout, self.create)
+  if not journal then
+    M.missing(op, self.name)
+  end
+  local failures, _, standing = M.settle(op, journal)
+  if #failures > 0 then
+    journal:close()
+    require("nsbox.error").raise { op = op, subject = self.name, undo = failures,
+      detail = "what an earlier run left could not be undone" }
+  end
+  journal:write(op, "run", 0, { pid = require("nsbox.sys.process").getpid() })
+  self.standing = group(standing)
+  scope._journal = journal
+end
+
+--- Raises that there is no such scope.
+-- @tparam string op
+-- @tparam string name
+function M.missing(op, name)
+  require("nsbox.error").raise { op = op, subject = name, code = "ENOENT",
+    detail = "there is no scope of this name",
+    hint = "nsbox.scope { \"" .. name .. "\" } makes one; nsbox.scope.list() has all" }
+end
+
+--- What an earlier run made and committed.
+-- What is there only in part is undone, so that it can be made again.
+-- @tparam string verb
+-- @tparam string name
+-- @tparam table o the checked options
+-- @treturn ?table one of `standing`
+-- @treturn string the options, to be kept with the steps
+-- @raise an Error, EEXIST: it is there, with other options
+function Named:find(verb, name, o)
+  local spec = canonical(o)
+  for i, part in ipairs(self.standing) do
+    if part.verb == verb and part.name == name and not part.declared then
+      local whole = true
+      for _, step in ipairs(part.steps) do
+        whole = whole and undo.there(step)
+      end
+      if not whole then
+        table.remove(self.standing, i)
+        self.remnants = self.remnants or {}
+        table.insert(self.remnants, part)
+        undo.run(part.steps)
+        return nil, spec
+      elseif part.spec ~= spec then
+        require("nsbox.error").raise { op = verb, subject = name, code = "EEXIST",
+          detail = "the scope has it already, with other options",
+          hint = "nsbox.scope.remove(\"" .. self.name .. "\") removes the whole scope" }
+      end
+      part.declared = true
+      return part, spec
+    end
+  end
+  return nil, spec
+end
+
+--- Whether something stands, or stood and could not be removed.
+-- @treturn boolean
+function Named:keeps()
+  return #self.standing > 0
+end
+
+--- Keeps what this run made, and removes what it did not declare.
+-- @tparam nsbox.Scope scope
+function Named:commit(scope)
+  for _, part in ipairs(scope._parts) do
+    if part.verb == "box" then
+      require("nsbox.error").raise { op = "commit", subject = part.name or "box",
+        code = "EOPNOTSUPP", detail = "a box ends with its script, and cannot be committed",
+        hint = "close() or release() it before commit()" }
+    end
+  end
+  self:lock(scope, "commit")
+  local journal, stay, go = scope._journal, {}, {}
+  for _, part in ipairs(self.standing) do
+    local list = (part.declared or not self.prune and part.declared == nil) and stay or go
+    list[#list + 1] = part
+  end
+  for _, part in ipairs(go) do
+    for _, step in ipairs(part.steps) do
+      journal:write("commit", part.released and "kept" or "drop", step.n)
+    end
+  end
+  -- from here on there is no way back
+  journal:write("commit", "commit", 0)
+  for _, part in ipairs(scope._parts) do
+    if not part.standing then
+      stay[#stay + 1] = { verb = part.verb, name = part.name, spec = part.spec,
+        steps = part.steps, declared = true }
+      part.standing, part.steps = stay[#stay], {}
+    end
+  end
+  self.standing, scope._mark = stay, nil
+  local steps = {}
+  for _, list in ipairs { go, self.remnants or {} } do
+    for _, part in ipairs(list) do
+      table.move(part.released and {} or part.steps, 1, part.released and 0 or #part.steps,
+        #steps + 1, steps)
+    end
+  end
+  self.remnants = nil
+  local failures = undo_steps("commit", journal, steps)
+  if #failures > 0 then
+    require("nsbox.error").raise { op = "commit", subject = self.name, undo = failures,
+      detail = "the scope stands, but what it does not have any more could not be removed" }
+  end
+end
+
+local schema = opts.schema("scope", {
+  { M.check_name, doc = "the name of the scope" },
+  timeout = { "duration", default = 10, doc = "how long to wait for another run" },
+  prune = { "boolean", default = true, doc = "a commit removes what was not declared" },
+})
+
+--- Declares the whole of a named scope.
+-- @tparam table|string o `{ name, timeout =, prune = }`
+-- @treturn nsbox.Scope
+function M.declare(o)
+  o = schema:check(o, 3)
+  if not o[1] then
+    require("nsbox.mistake").raise("scope: which name? nsbox.scope() is the one without", 3)
+  end
+  require("nsbox.scopes").recover_quietly "scope"
+  local named = setmetatable({ name = o[1], prune = o.prune, timeout = o.timeout, create = true,
+    standing = {} }, Named)
+  local scope = require("nsbox.scope").new { name = o[1], _named = named }
+  named:lock(scope, "scope")
+  return scope
+end
+
+--- Opens a named scope to add to it.
+-- @tparam string name
+-- @treturn nsbox.Scope
+function M.open(name)
+  local scope = schema:check({ name }, 2)
+  require("nsbox.scopes").recover_quietly "scope.open"
+  if not journals.peek("scope.open", name) then
+    M.missing("scope.open", name)
+  end
+  local named = setmetatable({ name = name, prune = false, timeout = scope.timeout,
+    standing = {} }, Named)
+  return require("nsbox.scope").new { name = name, _named = named }
+end
+
+return M

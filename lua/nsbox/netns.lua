@@ -1,0 +1,127 @@
+--- Network namespaces with a name: the verb `netns` of a scope.
+--
+-- The name is a file under /run/netns, the namespace mounted on it: `ip netns`
+-- sees those made here, and `netns = NAME` those made there.
+--
+-- ip-netns(8), network_namespaces(7)
+--
+-- @module nsbox.netns
+
+local fd = require "nsbox.sys.fd"
+local mount = require "nsbox.sys.mount"
+local ns = require "nsbox.sys.ns"
+local netnsdir = require "nsbox.netnsdir"
+local opts = require "nsbox.opts"
+
+local DIR <const> = netnsdir.DIR
+local EEXIST <const>, EISDIR <const>, ENOTSUP <const> = 17, 21, 95
+local ANY_GROUP <const> = "0 2147483647" -- ping needs no privilege
+
+local M = {}
+
+local function name_of(value)
+  if type(value) ~= "string" then
+    return nil, require("nsbox.mistake").expected("a name", value)
+  end
+  local wrong = netnsdir.wrong(value)
+  return not wrong and value or nil, wrong
+end
+
+local schema = opts.schema("netns", {
+  { name_of, doc = "its name under /run/netns" },
+})
+
+local function taken(path)
+  local there <close> = ns.open(path)
+  if there then
+    return ("a network namespace has this name already (ip netns shows them); netns = \"%s\" "
+      .. "uses it"):format(path:match "[^/]*$")
+  end
+  return ("%s is a file, but no namespace: it is left from a program that crashed, or from before "
+    .. "a restart; remove it"):format(path)
+end
+
+local function raise(path, message, errno)
+  require("nsbox.error").raise { op = "netns", subject = path, errno = errno,
+    hint = errno == EEXIST and taken(path) or nil, detail = message:gsub("^[^\n]-: ", "") }
+end
+
+-- the empty file that the namespace is mounted on
+local function make_file(part, path)
+  local file, message, errno = fd.open(DIR, { "rdonly", "wronly", "tmpfile" }, "0444")
+  if not file and (errno == ENOTSUP or errno == EISDIR) then
+    part:step("file", { path = path, empty = true }, function()
+      local made, why, code = fd.open(path, { "rdonly", "creat", "excl" }, "0444")
+      if not made then
+        raise(path, why, code)
+      end
+      local st = fd.stat(made)
+      made:close()
+      return { dev = st.dev, ino = st.ino }
+    end)
+    return
+  elseif not file then
+    raise(DIR, message, errno)
+  end
+  local unnamed <close> = file
+  local st = fd.stat(unnamed)
+  part:step("file", { path = path, dev = st.dev, ino = st.ino }, function()
+    local ok, why, code = fd.link(unnamed, path)
+    if not ok then
+      raise(path, why, code)
+    end
+    return {}
+  end)
+end
+
+local function give_name(part, handle, path)
+  make_file(part, path)
+  local _, inode = handle:id()
+  part:step("pin", { path = path, nskind = "net", inode = inode, cookie = handle:cookie() },
+    function()
+      local from = ("/proc/self/fd/%d"):format(handle:fileno())
+      local ok, message, errno = mount.mount(from, path, "none", { "bind" })
+      if not ok then
+        raise(path, message, errno)
+      end
+      return {}
+    end)
+end
+
+local function object_of(handle, name, path)
+  local object = require("nsbox.ns").make { net = handle }
+  object.name, object._pin = name, path
+  return object
+end
+
+--- Makes a network namespace with a name, loopback up; see `nsbox.part`.
+-- @tparam nsbox.Part part
+-- @tparam table|string o `{ name }`
+-- @tparam integer level whose line to blame
+-- @treturn nsbox.Namespaces
+function M.make(part, o, level)
+  o = schema:check(o, level + 1)
+  local name = o[1]
+  if not name then
+    require("nsbox.mistake").raise("netns: which name?", level + 1)
+  end
+  local path = DIR .. "/" .. name
+  if part:stands(name, o) then
+    return object_of(require("nsbox.error").check("netns", path, ns.open(path)), name, path)
+  end
+  netnsdir.prepare "netns"
+  local handle, message, errno = ns.newnet(ANY_GROUP)
+  if not handle then
+    local step, why = message:match "^(%w+) [^:]*: (.*)$"
+    require("nsbox.error").raise({ op = "netns", step = step or "newnet", subject = name,
+      detail = why or message, errno = errno }, { new = { "net" } })
+  end
+  local ok, err = pcall(give_name, part, handle, path)
+  if not ok then
+    handle:close()
+    error(err, 0)
+  end
+  return object_of(handle, name, path)
+end
+
+return M

@@ -1,0 +1,144 @@
+--- A part: what one verb of a scope made, step by step.
+--
+-- A step is one thing done to the machine. What is planned is written to the
+-- scope's journal before it is done, what became of it after: `part:step` is
+-- the only way in which a verb changes the machine. A step whose thing ends
+-- with this process, whatever ends it, needs no journal (`durable = false`).
+--
+-- @module nsbox.part
+
+local undo = require "nsbox.undo"
+
+---@class nsbox.Part
+---@field scope nsbox.Scope
+---@field verb string
+---@field name? string what the verb made, as its first argument calls it
+---@field steps nsbox.Step[]
+---@field object? any what the verb returned
+local Part = {}
+Part.__index = Part
+
+local M = {}
+
+--- Makes an empty one.
+-- @tparam nsbox.Scope scope
+-- @tparam string verb
+-- @treturn nsbox.Part
+function M.new(scope, verb)
+  return setmetatable({ scope = scope, verb = verb, steps = {} }, Part)
+end
+
+--- Does one thing to the machine, so that it can be undone.
+-- @tparam string kind a module of `nsbox.undo`
+-- @tparam table plan what is going to be there: strings, numbers, booleans;
+--   `durable = false`: it ends with this process
+-- @tparam function act does it, given the step; returns fields that tell what
+--   was made, and values for the caller; raises when nothing was done
+-- @return the values after the fields
+function Part:step(kind, plan, act)
+  undo.load(kind)
+  local step, scope = plan, self.scope
+  step.kind, step.verb, step.name = kind, self.verb, self.name
+  local journal = plan.durable ~= false and scope:_writes(self.verb) or nil
+  step.durable = nil
+  if journal then
+    self.number = self.number or journal:part()
+    step.n, step.part, step.spec = journal:number(), self.number, self.spec
+    step._journaled = true
+    journal:write(self.verb, "do", step.n, step)
+  end
+  return self:_did(step, journal, pcall(act, step))
+end
+
+function Part:_did(step, journal, ok, fields, ...)
+  if not ok then
+    if journal then
+      journal:write(self.verb, "undone", step.n)
+    end
+    error(fields, 0)
+  end
+  self.steps[#self.steps + 1] = step
+  for name, value in next, fields do
+    step[name] = value
+  end
+  if journal then
+    journal:write(self.verb, "did", step.n, fields)
+  end
+  return ...
+end
+
+--- Whether a named scope has this already, made by an earlier run and committed.
+-- @tparam string name
+-- @tparam table o the checked options: others are another thing
+-- @treturn boolean
+-- @raise an Error, EEXIST: it is there, with other options
+function Part:stands(name, o)
+  self.name = name
+  local named = self.scope._named
+  if not named then
+    return false
+  end
+  self.standing, self.spec = named:find(self.verb, name, o)
+  return self.standing ~= nil
+end
+
+--- Undoes all steps.
+-- @treturn nsbox.Error[] what is left
+function Part:undo()
+  local failures = undo.run(self.steps)
+  self:note "undone"
+  return failures
+end
+
+--- Writes to the journal that the steps are over.
+-- @tparam string word "undone" or "kept"
+function Part:note(word)
+  for _, step in ipairs(self.steps) do
+    step.over = step.over or word == "kept"
+    if step.over and step._journaled then
+      step._journaled = nil
+      self.scope:_writes(self.verb):write(self.verb, word, step.n)
+    end
+  end
+end
+
+-- the scope is open, and this process is the one that made it
+local function in_force(self)
+  local scope = self.scope
+  return not scope._closed and not self.over and scope:_is_ours()
+end
+
+--- Undoes what the verb made, and takes it off the scope.
+function Part:close()
+  if not in_force(self) then
+    return
+  end
+  if self.standing then -- a commit decides
+    self.standing.declared = false
+  end
+  local failures = self:undo()
+  if #failures > 0 then
+    require("nsbox.error").raise { op = self.verb .. ".close", subject = self.name,
+      undo = failures, detail = "it could not be undone" }
+  end
+  self.over = true
+  self.scope:_drop(self)
+end
+
+--- Takes it off the scope as it is: nothing undoes it any more.
+function Part:release()
+  if not in_force(self) then
+    return
+  end
+  if self.standing then
+    self.standing.released = true
+  end
+  for _, step in ipairs(self.steps) do
+    undo.keep(step)
+  end
+  self:note "kept"
+  self.over = true
+  self.scope:_drop(self)
+end
+
+return M

@@ -1,0 +1,192 @@
+--- The lines of a journal: what they look like, and what they say together.
+--
+-- A line is a word, a number and fields, separated by tabs, each field
+-- `name=value`; "%", tabs, control characters are written as %XX. The words:
+--
+--     nsbox    VERSION boot= pidns= name= time=    the first line
+--     run      0 pid=                       who writes from here on
+--     do       N part= kind= …              step N is going to be done: what is planned
+--     did      N …                          it was done: its identity
+--     undone   N                            it is undone
+--     kept     N                            it is nobody's any more
+--     drop     N                            the next commit undoes it
+--     commit   0                            what came before stands
+--     rollback 0                            what came since the last commit is undone
+--
+-- Every line is one write(2): a line without an end was cut by a crash, and
+-- nothing was done after it.
+--
+-- @module nsbox.record
+
+local VERSION <const> = 1
+
+local M = { VERSION = VERSION }
+
+local function escape(text)
+  return (text:gsub("[%c%%]", function(c)
+    return ("%%%02X"):format(c:byte())
+  end))
+end
+
+local function unescape(text)
+  return (text:gsub("%%(%x%x)", function(hex)
+    return string.char(tonumber(hex, 16))
+  end))
+end
+
+--- Makes a line.
+-- @tparam string word
+-- @tparam integer n
+-- @tparam ?table fields name to string, number or boolean; other values, and names that
+--   begin with "_", are not written
+-- @treturn string with its end
+function M.line(word, n, fields)
+  local parts = { word, n }
+  for name, value in next, fields or {} do
+    local kind = type(value)
+    if (kind == "string" or kind == "number" or kind == "boolean") and name ~= "n"
+      and name:byte() ~= 95 then
+      parts[#parts + 1] = name .. "=" .. escape(tostring(value))
+    end
+  end
+  return table.concat(parts, "\t") .. "\n"
+end
+
+-- numbers come back as numbers, where they were
+local function value_of(text)
+  if text:find "^%-?%d+$" then
+    return math.tointeger(tonumber(text)) or text
+  elseif text == "true" or text == "false" then
+    return text == "true"
+  end
+  return unescape(text)
+end
+
+local WORDS <const> = { run = true, ["do"] = true, did = true, undone = true, kept = true,
+  drop = true, commit = true, rollback = true }
+
+-- word, number, fields; or nothing
+local function parse(line)
+  local word, n, rest = line:match "^(%l+)\t(%d+)(.*)$"
+  n = n and math.tointeger(tonumber(n))
+  if not n then
+    return
+  end
+  local fields, left = {}, rest:gsub("\t([%l_]+)=([^\t%c]*)", "")
+  if left ~= "" then
+    return
+  end
+  for name, value in rest:gmatch "\t([%l_]+)=([^\t]*)" do
+    fields[name] = value_of(value)
+  end
+  return word, n, fields
+end
+
+---@class nsbox.Step  one thing that was done to the machine, and how to undo it
+---@field n integer its number
+---@field part integer what it belongs to: steps of one verb have the same
+---@field kind string which module of nsbox.undo knows it
+---@field stands boolean a commit keeps it
+---@field doomed boolean a commit dropped it
+---@field over boolean undone, or kept
+
+local apply = {}
+
+apply["do"] = function(state, n, fields)
+  if not fields.kind or state.by_n[n] then
+    return false
+  end
+  fields.n = n
+  state.by_n[n] = fields
+  state.steps[#state.steps + 1] = fields
+  state.last = math.max(state.last, n)
+  state.last_part = math.max(state.last_part, fields.part or 0)
+end
+
+function apply.did(state, n, fields)
+  local step = state.by_n[n]
+  if not step then
+    return false
+  end
+  for name, value in pairs(fields) do
+    step[name] = value
+  end
+end
+
+function apply.undone(state, n)
+  local step = state.by_n[n]
+  if not step then
+    return false
+  end
+  step.over = true
+end
+
+apply.kept = apply.undone
+
+function apply.drop(state, n)
+  local step = state.by_n[n]
+  if not step then
+    return false
+  end
+  state.dropped[#state.dropped + 1] = step
+end
+
+function apply.commit(state)
+  for _, step in ipairs(state.dropped) do
+    step.doomed = true
+  end
+  for _, step in ipairs(state.steps) do
+    step.stands = not step.doomed
+  end
+  state.dropped, state.committed = {}, true
+end
+
+function apply.rollback(state)
+  state.dropped = {}
+end
+
+function apply.run(state, _, fields)
+  state.pid = fields.pid
+end
+
+---@class nsbox.JournalState
+---@field version? integer nil: no journal at all
+---@field boot? string
+---@field pidns? integer inode of the pid namespace of who wrote it
+---@field name? string
+---@field steps nsbox.Step[] in the order in which they were done
+---@field committed boolean
+---@field pid? integer of the last who wrote
+---@field damaged integer lines that make no sense
+---@field last integer the highest number of a step
+---@field last_part integer
+
+--- Reads a journal's text.
+-- @tparam string text
+-- @treturn nsbox.JournalState
+function M.read(text)
+  local state = { steps = {}, by_n = {}, dropped = {}, damaged = 0, last = 0, last_part = 0,
+    committed = false }
+  local first = true
+  for line in text:gmatch "([^\n]*)\n" do
+    local word, n, fields = parse(line)
+    if first then
+      if word == "nsbox" then
+        state.version, state.boot, state.name = n, fields.boot, fields.name
+        state.pidns = fields.pidns
+        state.name = state.name and tostring(state.name)
+      else
+        state.damaged = state.damaged + 1
+      end
+      first = false
+      if state.version and state.version ~= VERSION then
+        return state
+      end
+    elseif not WORDS[word] or apply[word](state, n, fields) == false then
+      state.damaged = state.damaged + 1
+    end
+  end
+  return state
+end
+
+return M

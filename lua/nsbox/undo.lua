@@ -1,0 +1,123 @@
+--- Undoing steps, by what was recorded of them.
+--
+-- Never by a live handle: the same code undoes what this script did, what one
+-- did that was killed, and what was committed by another. A step says what was
+-- planned and, when it is known to have been done, what it became; each kind
+-- has a module below `nsbox.undo` that finds the thing again and makes sure
+-- that it is the one that is meant. What is gone already is undone.
+--
+-- A module has `phase` (kinds of a lower one go first: processes, then names
+-- of namespaces, then links, then files), `undo(steps, fail, whole)`, which gets
+-- all steps of its kind at once, last done first, and calls `fail(step, error)`
+-- for each that is left (whole: nothing else carries the marks of these steps);
+-- `there(step)`, and `describe(step)`. A kind whose things outlive a reboot has
+-- `lasts`, one that marks its things `keep(step)`, which takes the mark away.
+--
+-- @module nsbox.undo
+
+local M = {}
+
+local function module_of(kind)
+  return require("nsbox.undo." .. kind)
+end
+
+--- Loads what undoing this kind takes: at the end of a Lua state it is too late.
+-- @tparam string kind
+-- @function load
+M.load = module_of
+
+local function by_kind(steps)
+  local kinds, lists = {}, {}
+  for i = #steps, 1, -1 do
+    local step = steps[i]
+    if not step.over then
+      local list = lists[step.kind]
+      if not list then
+        list = {}
+        lists[step.kind] = list
+        kinds[#kinds + 1] = step.kind
+      end
+      list[#list + 1] = step
+    end
+  end
+  table.sort(kinds, function(a, b)
+    local x, y = module_of(a).phase, module_of(b).phase
+    return x < y or x == y and a < b
+  end)
+  return kinds, lists
+end
+
+--- Undoes steps, in one go; each that was undone has `over` then.
+-- @tparam nsbox.Step[] steps in the order in which they were done
+-- @tparam[opt] table how `whole`: all that a run did is among them; `other_boot`: they
+--   were done before the machine started
+-- @treturn nsbox.Error[] what could not be undone; empty: nothing is left
+function M.run(steps, how)
+  how = how or {}
+  local failures, known = {}, {}
+  for _, step in ipairs(steps) do
+    local ok, err = pcall(module_of, step.kind)
+    if ok then
+      known[#known + 1] = step
+    elseif not step.over then
+      failures[#failures + 1] = err
+    end
+  end
+  local kinds, lists = by_kind(known)
+  for _, kind in ipairs(kinds) do
+    local module, left = module_of(kind), {}
+    local function fail(step, err)
+      left[step] = true
+      failures[#failures + 1] = err
+    end
+    local list = lists[kind]
+    if not how.other_boot or module.lasts then
+      local ok, err = pcall(module.undo, list, fail, how.whole)
+      if not ok then -- it may have stopped in the middle
+        failures[#failures + 1] = err
+        for _, step in ipairs(list) do
+          left[step] = true
+        end
+      end
+    end
+    for _, step in ipairs(list) do
+      step.over = not left[step]
+    end
+  end
+  return failures
+end
+
+--- Whether what a step made is still there.
+-- @tparam nsbox.Step step
+-- @treturn boolean
+function M.there(step)
+  return module_of(step.kind).there(step) and true or false
+end
+
+--- Takes the mark away from what a step made: it is kept, and ours no more.
+-- @tparam nsbox.Step step
+function M.keep(step)
+  local keep = module_of(step.kind).keep
+  if keep then
+    keep(step)
+  end
+end
+
+--- A step in a few words.
+-- @tparam nsbox.Step step
+-- @treturn string
+function M.describe(step)
+  return module_of(step.kind).describe(step)
+end
+
+--- An Error of an undo.
+-- @tparam string subject
+-- @tparam string message
+-- @tparam integer errno
+-- @treturn nsbox.Error
+function M.failure(subject, message, errno)
+  return require("nsbox.error").new { op = "undo", subject = subject, detail = message,
+    errno = errno }
+end
+
+return M

@@ -1,0 +1,48 @@
+--- Undoing a pin: the bind mount of a namespace is removed, if it is of that one.
+--
+-- `{ path, nskind, inode, cookie }`. Inodes of namespaces are used again; the
+-- cookie of a network namespace is not.
+--
+-- @module nsbox.undo.pin
+
+local mount = require "nsbox.sys.mount"
+local ns = require "nsbox.sys.ns"
+local undo = require "nsbox.undo"
+
+local ENOENT <const>, EINVAL <const> = 2, 22
+
+local M = { phase = 2 }
+
+local function is_ours(step)
+  local handle <close> = ns.open(step.path)
+  if not handle then -- nothing there, or nothing mounted on the file
+    return false
+  end
+  local _, inode = handle:id()
+  if handle:kind() ~= step.nskind or inode ~= step.inode then
+    return false
+  end
+  return not step.cookie or handle:cookie() == step.cookie
+end
+
+--- See `nsbox.undo`.
+function M.undo(steps, fail)
+  for _, step in ipairs(steps) do
+    if is_ours(step) then
+      local ok, message, errno = mount.umount(step.path, { "detach", "nofollow" })
+      if not ok and errno ~= ENOENT and errno ~= EINVAL then
+        fail(step, undo.failure(step.path, message:gsub("^.-: ", ""), errno))
+      end
+    end
+  end
+end
+
+--- See `nsbox.undo`.
+M.there = is_ours
+
+--- See `nsbox.undo`.
+function M.describe(step)
+  return ("%s:[%d] pinned at %s"):format(step.nskind, step.inode, step.path)
+end
+
+return M

@@ -1,0 +1,268 @@
+-- Kills recipes and looks at what is left:
+--
+--     lua5.4 spec/crash/harness.lua [KILLS] [RECIPE…]
+--
+-- as root, or as an ordinary user, who gets user, network, mount and pid
+-- namespaces of his own for it. Each recipe is killed KILLS times, half of them
+-- at system calls (strace(1) delivers the signal when the script enters one;
+-- with many kills, at every one of them in turn), half at random times. After
+-- each the scopes are recovered by another process, this one, and the machine
+-- is compared with how it was before. The last line has the sums.
+
+local here = arg[0]:match "^(.*)/" or "."
+local INSIDE = "NSBOX_CRASH_INSIDE"
+
+local function quote(s) return "'" .. s:gsub("'", "'\\''") .. "'" end
+
+if not os.getenv(INSIDE) then
+  local words = {}
+  for i = 1, #arg do words[i] = quote(arg[i]) end
+  local user = io.popen "id -u":read "a" ~= "0\n"
+  -- the shell is pid 1 there, and reaps what loses its parent
+  os.exit((os.execute(("%s=1 exec unshare %s -nmpf --kill-child --mount-proc --propagation private "
+    .. "sh -c 'mount -t tmpfs -o mode=755 tmpfs /run && \"$@\"; exit $?' crash %s %s %s"):format(
+    INSIDE, user and "-Ur" or "", os.getenv "LUA" or "lua5.4", quote(arg[0]),
+    table.concat(words, " ")))) and 0 or 1, true)
+end
+
+local nsbox = require "nsbox"
+local lfs = require "lfs"
+local fd, process = nsbox.sys.fd, nsbox.sys.process
+
+local PATIENCE <const> = 20 -- seconds for what the kernel ends after a process
+
+-- the machine ---------------------------------------------------------------------
+
+local function slurp(path)
+  local f = io.open(path, "rb")
+  if not f then return "" end
+  local text = f:read "a"
+  f:close()
+  return text
+end
+
+local function entries(path)
+  local names = {}
+  if lfs.attributes(path, "mode") == "directory" then
+    for name in lfs.dir(path) do
+      if name ~= "." and name ~= ".." then names[#names + 1] = name end
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+local function devices(text)
+  local names = {}
+  for name in text:gmatch "([^%s|]+):" do names[#names + 1] = name end
+  table.sort(names)
+  return table.concat(names, " ")
+end
+
+local function command(pid)
+  return (slurp("/proc/" .. pid .. "/cmdline"):gsub("%z", " "))
+end
+
+-- zombies of nobody's are the shell's to reap, a moment later
+local function processes()
+  local found = {}
+  for _, pid in ipairs(entries "/proc") do
+    local state = pid:find "^%d+$" and slurp("/proc/" .. pid .. "/stat"):match "%) (%u)"
+    if state and state ~= "Z" then found[#found + 1] = pid .. " " .. command(pid) end
+  end
+  return found
+end
+
+local stranger
+
+local SWITCHES = { "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding" }
+
+local function machine()
+  local mounts = {}
+  for line in slurp "/proc/self/mountinfo":gmatch "[^\n]+" do
+    -- the directory of names stays, as with ip netns
+    if line:match "^%S+ %S+ %S+ %S+ (%S+)" ~= "/run/netns" then mounts[#mounts + 1] = line end
+  end
+  local rundir = require("nsbox.rundir").path()
+  local values = {}
+  for i, name in ipairs(SWITCHES) do values[i] = slurp("/proc/sys/" .. name) end
+  return {
+    processes = table.concat(processes(), "\n"),
+    mounts = table.concat(mounts, "\n"),
+    names = table.concat(entries "/run/netns", " "),
+    journals = table.concat(entries(rundir), " "),
+    ["files in /etc/netns"] = table.concat(entries "/etc/netns", " "),
+    links = devices(slurp "/proc/self/net/dev"),
+    ["stranger's links"] = devices(slurp(("/proc/%d/net/dev"):format(stranger))),
+    sysctls = table.concat(values),
+  }
+end
+
+local function difference(before, after)
+  local out = {}
+  for what, value in pairs(before) do
+    if after[what] ~= value then
+      out[#out + 1] = ("%s:\n  before: %s\n  after:  %s"):format(what, value, after[what])
+    end
+  end
+  return #out > 0 and table.concat(out, "\n") or nil
+end
+
+-- one kill ------------------------------------------------------------------------
+
+local script = os.tmpname()
+local log = os.tmpname()
+
+local function environment()
+  local env = {}
+  for _, name in ipairs { "PATH", "LUA_PATH", "LUA_CPATH", "XDG_RUNTIME_DIR", "SUBUID", "HOME" } do
+    env[#env + 1] = os.getenv(name) and name .. "=" .. os.getenv(name) or nil
+  end
+  return env
+end
+
+local function start(words)
+  local null <close> = assert(fd.open("/dev/null", "rdwr"))
+  local p = assert(process.spawn { argv = words, env = environment(), stdin = null,
+    stdout = null, stderr = os.getenv "NSBOX_CRASH_LOUD" and 2 or null })
+  return p
+end
+
+local function wait(p, seconds)
+  local ready
+  repeat ready = fd.poll({ [p:fileno()] = "r" }, seconds) until ready
+  return next(ready) ~= nil
+end
+
+local function lua_words()
+  return os.getenv "LUA" or "lua5.4", script
+end
+
+local function traced(options)
+  local words = { "strace", "-qq", "-o", log }
+  table.move(options, 1, #options, #words + 1, words)
+  words[#words + 1], words[#words + 2] = lua_words()
+  local p = start(words)
+  assert(wait(p, 60), "the recipe hangs")
+  return p:status()
+end
+
+-- every system call from the first one that touches the state: { name, which one of it }
+local function points()
+  assert(traced {} == "exit")
+  local counts, found, begun = {}, {}, false
+  for line in io.lines(log) do
+    local name = line:match "^([%w_]+)%("
+    if name then
+      counts[name] = (counts[name] or 0) + 1
+      begun = begun or line:find("/proc/self/ns/user", 1, true) or line:find("^clone", 1)
+      if begun then found[#found + 1] = { name, counts[name] } end
+    end
+  end
+  return found
+end
+
+local function kill_at(point)
+  traced { "-e", ("inject=%s:signal=KILL:when=%d"):format(point[1], point[2]) }
+end
+
+local function kill_after(seconds)
+  local p = start { lua_words() }
+  if not wait(p, seconds) then
+    p:kill "KILL"
+    wait(p)
+  end
+  p:status()
+end
+
+local function duration()
+  local p, from = start { lua_words() }, process.clock()
+  wait(p)
+  local how, code = p:status()
+  assert(how == "exit" and code == 0, "the recipe fails by itself")
+  return process.clock() - from
+end
+
+-- what cannot be undone: nil, or why
+local function undo()
+  local ok, err = pcall(nsbox.scope.recover)
+  if not ok then return "recover: " .. tostring(err) end
+  for _, scope in ipairs(nsbox.scope.list()) do
+    if not scope.anonymous then
+      ok, err = pcall(nsbox.scope.remove, scope.name)
+      if not ok then return "remove: " .. tostring(err) end
+    end
+  end
+end
+
+-- undoes, and compares; nil: nothing is left. A child that was being started
+-- when the script was killed holds its locks until it has seen that.
+local function left(before)
+  local deadline, found = process.clock() + PATIENCE
+  repeat
+    found = undo() or difference(before, machine())
+    if found then fd.poll({}, 0.002) end
+  until not found or process.clock() > deadline
+  return found
+end
+
+-- all -----------------------------------------------------------------------------
+
+local kills = tonumber(arg[1]) or 100
+local wanted = {}
+for i = 2, #arg do wanted[arg[i]] = true end
+
+local other = assert(process.spawn { argv = { "sleep", "3600" }, new = { "net" },
+  env = environment() })
+stranger = other:pid()
+
+local sums = { 0, 0, 0 }
+local function count(which, what, before)
+  sums[which] = sums[which] + 1
+  local found = left(before)
+  if found then
+    sums[3] = sums[3] + 1
+    print(("LEFT after %s\n%s"):format(what, found))
+  end
+end
+
+local recipes, chosen = dofile(here .. "/recipes.lua"), {}
+for _, recipe in ipairs(recipes) do
+  -- in a user namespace of one id no program has others to change to
+  local possible = not recipe.ids
+    or slurp "/proc/self/uid_map":match "^%s*%d+%s+%d+%s+(%d+)" ~= "1"
+  if possible and (not next(wanted) or wanted[recipe[1]]) then chosen[#chosen + 1] = recipe end
+end
+
+for _, recipe in ipairs(chosen) do
+  local name, code = recipe[1], recipe[2]
+  local f <close> = assert(io.open(script, "w"))
+  f:write(("local nsbox, stranger = require 'nsbox', %d\n%s"):format(stranger, code))
+  f:flush()
+  local seconds = duration()
+  left(machine())
+  local before = machine()
+  local all = points()
+  left(before)
+  local half = math.ceil(kills / #chosen / 2)
+  local step = #all / half
+  for i = 1, half do
+    local point = all[math.floor((i - 1) * step) % #all + 1]
+    kill_at(point)
+    count(1, ("%s, killed at %s number %d"):format(name, point[1], point[2]), before)
+  end
+  for _ = 1, half do
+    local after = math.random() * seconds * 1.1
+    kill_after(after)
+    count(2, ("%s, killed after %.1f ms"):format(name, after * 1e3), before)
+  end
+  print(("%-20s %4d system calls, killed at %d; %d times at random"):format(name, #all, half, half))
+end
+
+other:kill "KILL"
+wait(other)
+os.remove(script)
+os.remove(log)
+print(("%d kills at fault points, %d at random times: something left after %d"):format(
+  table.unpack(sums)))
+os.exit(sums[3] == 0, true)
