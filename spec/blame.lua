@@ -20,9 +20,9 @@ end
 
 function M.failure(f, code)
   local ok, err = pcall(f)
-  assert(not ok, "nothing was raised: " .. code)
+  assert(not ok, "nothing was raised: " .. tostring(code))
   assert(E.is(err), "not an Error: " .. tostring(err))
-  assert(err.code == code, ("wanted: %s\ngot: %s"):format(code, tostring(err)))
+  assert(err.code == code, ("wanted: %s\ngot: %s"):format(tostring(code), tostring(err)))
   return err
 end
 

@@ -87,7 +87,7 @@ local function make(self, verb, o, level)
     error(object, 0)
   end
   part.object, object._part = object, part
-  object.fresh = true
+  object.fresh = part.standing == nil
   return object
 end
 

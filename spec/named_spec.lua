@@ -1,0 +1,311 @@
+local nsbox = require "nsbox"
+local children = require "children"
+local blame = require "blame"
+local rundir = require "nsbox.rundir"
+local misuse, failure = blame.misuse, blame.failure
+
+local function names() return table.concat(entries "/run/netns", " ") end
+
+local function journal(name) return rundir.path() .. "/" .. name .. ".journal" end
+
+-- kills a script when it has printed a line; what it printed
+local function killed(code)
+  local out = children.script(("local nsbox = require 'nsbox'\n%s\nio.stdout:flush()\n"
+    .. "nsbox.sys.process.open(nsbox.sys.process.getpid()):kill 'KILL'"):format(code))
+  return (out:gsub("Killed\n$", ""))
+end
+
+describe("a named scope #root", function()
+  after_each(function()
+    nsbox.scope.recover()
+    for _, scope in ipairs(nsbox.scope.list()) do
+      if not scope.anonymous then nsbox.scope.remove(scope.name) end
+    end
+    -- the directory of names is shared, as ip netns leaves it
+    sh "umount /run/netns; rmdir /run/netns"
+  end)
+
+  it("keeps what it commits, and nothing else", function()
+    local s = nsbox.scope { "shop" }
+    s:netns "blue"
+    assert.equal("blue", names())
+    s:close()
+    assert.equal("", names())
+    assert.is_nil(slurp(journal "shop"))
+    s = nsbox.scope { "shop" }
+    s:netns "blue"
+    s:commit()
+    s:netns "red"
+    s:close()
+    assert.equal("blue", names())
+    assert.matches("^scope \"shop\" %(committed%): 1 part\n  netns blue +/run/netns/blue\n +net:"
+      .. "%[%d+%] pinned at /run/netns/blue$", nsbox.scope.show "shop")
+    nsbox.scope.remove "shop"
+    assert.equal("", names())
+    assert.same({}, nsbox.scope.list())
+  end)
+
+  it("leaves alone what is equal, and removes what is not declared any more", function()
+    local s = nsbox.scope "shop"
+    local blue = s:netns "blue"
+    s:netns "red"
+    assert.is_true(blue.fresh)
+    s:commit()
+    s:close()
+    s = nsbox.scope "shop"
+    local again = s:netns "blue"
+    assert.same({ false, true }, { again.fresh, again == blue })
+    assert.equal("blue red", names())
+    s:netns "white"
+    s:commit()
+    assert.equal("blue white", names())
+    s:close()
+    blue:close()
+    -- unless told not to
+    s = nsbox.scope { "shop", prune = false }
+    s:commit()
+    s:close()
+    assert.equal("blue white", names())
+    -- adding never removes
+    s = nsbox.scope.open "shop"
+    s:netns "more"
+    s:commit()
+    s:close()
+    assert.equal("blue more white", names())
+    s = nsbox.scope "shop"
+    s:commit()
+    s:close()
+    assert.equal("", names())
+  end)
+
+  it("makes again what somebody removed", function()
+    local s = nsbox.scope "shop"
+    s:netns "blue"
+    s:commit()
+    s:close()
+    sh "ip netns del blue"
+    assert.matches("gone", nsbox.scope.show "shop")
+    s = nsbox.scope "shop"
+    assert.is_true(s:netns("blue").fresh)
+    s:commit()
+    s:close()
+    assert.matches("^blue", (sh "ip netns list"))
+  end)
+
+  it("goes back when it is not committed, however it is left", function()
+    local s = nsbox.scope "shop"
+    s:netns "blue"
+    s:commit()
+    s:close()
+    assert.has_error(function()
+      local t <close> = nsbox.scope "shop"
+      t:netns "red"
+      error "x"
+    end)
+    assert.equal("blue", names())
+    s = nsbox.scope "shop"
+    s:netns "red"
+    s:rollback()
+    assert.equal("blue", names())
+    assert.equal("done\n", (children.script [[
+      local s = require "nsbox".scope "shop"
+      s:netns "red"
+      print "done"
+    ]]))
+    assert.equal("blue", names())
+    assert.equal("ready\n", killed [[nsbox.scope("shop"):netns "red"; print "ready"]])
+    assert.equal("blue red", names())
+    assert.same({ "crashed" }, { nsbox.scope.list()[1].state })
+    assert.equal(1, nsbox.scope.recover())
+    assert.equal("blue", names())
+    assert.equal(0, nsbox.scope.recover())
+  end)
+
+  it("is recovered by whoever opens the next scope", function()
+    killed [[nsbox.scope():netns "one"]]
+    assert.equal("one", names())
+    killed [[nsbox.netns "two"]]
+    assert.equal("two", names())
+    local s = nsbox.scope()
+    s:netns "three"
+    assert.equal("three", names())
+    s:close()
+  end)
+
+  it("goes on with a commit that was killed in the middle", function()
+    local s = nsbox.scope "shop"
+    s:netns "blue"
+    s:netns "red"
+    s:commit()
+    s:close()
+    local text = slurp(journal "shop")
+    -- as a kill between the commit and what follows would leave it
+    spew(journal "shop", text .. "drop\t1\ndrop\t2\ncommit\t0\n")
+    assert.equal(1, nsbox.scope.recover())
+    assert.equal("red", names())
+  end)
+
+  it("has one run at a time", function()
+    local s <close> = nsbox.scope "shop"
+    local r, w = assert(nsbox.sys.fd.pipe())
+    local err = failure(function() nsbox.scope { "shop", timeout = 0.05 } end, "ETIMEDOUT")
+    assert.matches("another run %(pid " .. nsbox.sys.process.getpid() .. "%) has this scope",
+      err.detail)
+    err = failure(function()
+      local t = nsbox.scope.open "shop"
+      t._named.timeout = 0.05
+      t:netns "x"
+    end, "ETIMEDOUT")
+    assert.equal("netns", err.op)
+    -- the waiting one goes on when the first has ended
+    local p, out = assert(nsbox.sys.process.clone({}, function()
+      w:write "."
+      local t = nsbox.scope { "shop", timeout = 60 }
+      t:netns "theirs"
+      t:commit()
+      t:close()
+      return "done"
+    end))
+    children.await(r:fileno())
+    s:close()
+    assert.same({ "exit", 0 }, { children.ending(p) })
+    out:close()
+    r:close()
+    w:close()
+    assert.equal("theirs", names())
+  end)
+
+  it("says what it cannot do", function()
+    misuse(function() nsbox.scope.open "a b" end, "'a b' is no name for a scope")
+    misuse(function() nsbox.scope.remove(1) end, "scope.remove: expected a name")
+    failure(function() nsbox.scope.open "none" end, "ENOENT")
+    failure(function() nsbox.scope.remove "none" end, "ENOENT")
+    failure(function() nsbox.scope.show "none" end, "ENOENT")
+    local s <close> = nsbox.scope "shop"
+    local box = s:box { name = "web" }
+    local err = failure(function() s:commit() end, "EOPNOTSUPP")
+    assert.equal("web", err.subject)
+    assert.equal("running", box.state)
+    box:close()
+    s:bridge { "br0", stp = true }
+    s:commit()
+    s:close()
+    local t <close> = nsbox.scope "shop"
+    err = failure(function() t:bridge { "br0", stp = false } end, "EEXIST")
+    assert.matches("has it already, with other options", err.detail)
+    assert.is_false(t:bridge({ "br0", stp = true }).fresh)
+  end)
+
+  it("lets go of what is released", function()
+    local s = nsbox.scope "shop"
+    s:netns "blue":release()
+    s:bridge "br0":release()
+    s:close()
+    assert.equal("blue", names())
+    assert.matches("group default", (sh "ip link show br0"))
+    sh "ip netns del blue; ip link del br0"
+  end)
+
+  describe("journal", function()
+    -- of a script that was killed with two names
+    local function crashed()
+      killed [[local s = nsbox.scope(); s:netns "one"; s:netns "two"]]
+      local dir = rundir.path()
+      local name = entries(dir)[1]
+      return dir .. "/" .. name, slurp(dir .. "/" .. name)
+    end
+
+    it("that was cut is read up to there", function()
+      local path, text = crashed()
+      -- the last line has no end: its step is known by what was planned
+      spew(path, text:sub(1, -2))
+      assert.equal(1, nsbox.scope.recover())
+      assert.equal("", names())
+      assert.same({}, entries(rundir.path()))
+    end)
+
+    it("that is garbled is put aside, what can be read is undone", function()
+      local path, text = crashed()
+      spew(path, (text:gsub("did\t2\n", "d\1d\t2\n")))
+      local err = failure(function() nsbox.scope.recover() end, nil)
+      assert.equal("EBADMSG", err.undo[1].code)
+      assert.equal("", names())
+      assert.matches("%.damaged$", entries(rundir.path())[1])
+      os.remove(rundir.path() .. "/" .. entries(rundir.path())[1])
+    end)
+
+    it("of another version is left alone", function()
+      local path, text = crashed()
+      spew(path, (text:gsub("^nsbox\t1", "nsbox\t2")))
+      local err = failure(function() nsbox.scope.recover() end, nil)
+      assert.matches("another version of nsbox %(2, this one reads 1%)", tostring(err.undo[1]))
+      assert.equal("one two", names())
+      assert.equal("another version", nsbox.scope.list()[1].state)
+      spew(path, text)
+    end)
+
+    it("of another boot knows that nothing of it is there", function()
+      local path, text = crashed()
+      -- a restart leaves files, as stale ones
+      sh "umount /run/netns/one; umount /run/netns/two"
+      spew(path, (text:gsub("boot=[%x-]+", "boot=0")))
+      assert.equal(1, nsbox.scope.recover())
+      assert.equal("", names())
+    end)
+
+    it("of another pid namespace is left alone", function()
+      local path, text = crashed()
+      spew(path, (text:gsub("pidns=%d+", "pidns=1")))
+      local err = failure(function() nsbox.scope.recover() end, nil)
+      assert.equal("EXDEV", err.undo[1].code)
+      assert.equal("elsewhere", nsbox.scope.list()[1].state)
+      spew(path, text)
+    end)
+
+    it("does not undo what has another identity", function()
+      local path = crashed()
+      assert.is_string(path)
+      sh "ip netns del one; ip netns add one"
+      assert.equal(1, nsbox.scope.recover())
+      assert.equal("one", names())
+      sh "ip netns del one"
+    end)
+
+    it("is not kept where others could write", function()
+      local dir = rundir.path()
+      sh("rm -rf " .. dir .. "; mkdir -m 777 " .. dir)
+      local s = nsbox.scope()
+      local err = failure(function() s:netns "blue" end, "EPERM")
+      assert.matches("others may write to it %(mode 0777%)", err.detail)
+      assert.equal("", names())
+      sh("rmdir " .. dir .. "; mkdir " .. dir .. "; chown 12345 " .. dir)
+      err = failure(function() s:netns "blue" end, "EPERM")
+      assert.matches("it belongs to uid 12345", err.detail)
+      sh("rmdir " .. dir .. "; ln -s /tmp " .. dir)
+      failure(function() s:netns "blue" end, "ENOTDIR")
+      sh("rm " .. dir)
+      s:close()
+    end)
+
+    it("that cannot be written stops the verb before anything is done", function()
+      sh("umount /run/nsbox; mkdir -p /run/nsbox; "
+        .. "mount -t tmpfs -o size=4k,mode=700 tmpfs /run/nsbox")
+      local s = nsbox.scope()
+      s:netns "blue"
+      sh "dd if=/dev/zero of=/run/nsbox/full bs=4k count=1"
+      local failed
+      for i = 1, 100 do
+        local ok, err = nsbox.try(s.netns, s, "n" .. i)
+        if not ok then
+          failed = err
+          assert.equal("ENOSPC", err.code)
+          break
+        end
+      end
+      assert.is_table(failed)
+      s:close()
+      assert.equal("", names())
+      sh "umount /run/nsbox"
+    end)
+  end)
+end)
