@@ -189,6 +189,13 @@ asan: variants ## run the specs under AddressSanitizer and UBSan
 valgrind: variants ## run the specs tagged valgrind under valgrind
 	NSBOX_BUILD=$(BUILD) $(LUA) spec/cells.lua valgrind -- $(ARGS)
 
+KILLS ?= 1000
+
+.PHONY: crash
+crash: all ## kill recipes KILLS=1000 times, recover, and compare the machine with before
+	@LUA_PATH='lua/?.lua;;' LUA_CPATH='$(BUILD)/?.so;;' LUA=$(LUA) $(LUA) \
+		spec/crash/harness.lua $(KILLS)
+
 .PHONY: lint
 lint: ## luacheck, clang-format, cppcheck, and what .ci/lint looks for
 	@.ci/lint

@@ -28,11 +28,19 @@ local function schema(op)
   return schemas[op]
 end
 
+local function enters_mnt(place)
+  for _, handle in ipairs(place.join) do
+    if handle:kind() == "mnt" then
+      return true
+    end
+  end
+end
+
 -- what exec, spawn and call have in common
-local function plan_of(op, place, o)
+local function plan_of(op, place, o, level)
   local users = o.user and require "nsbox.user"
   local user = users and users.resolve(o.user, place.read or users.read, op)
-  return {
+  local plan = {
     join = place.join,
     uid = user and user.uid or place.uid,
     gid = user and user.gid or place.gid,
@@ -40,9 +48,13 @@ local function plan_of(op, place, o)
     groups = place.setgroups ~= "deny" and (user and user.groups or place.groups) or nil,
     caps = place.caps,
     no_new_privs = place.no_new_privs,
-    cwd = o.cwd,
     pdeathsig = "KILL",
-  }, user and user.home or place.home
+  }
+  local wrong = program.add_cwd(plan, o, enters_mnt(place))
+  if wrong then
+    require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
+  end
+  return plan, user and user.home or place.home
 end
 
 local function start(op, place, o, defaults, level)
@@ -51,7 +63,7 @@ local function start(op, place, o, defaults, level)
   if wrong then
     error(op .. ": " .. wrong, level + 1)
   end
-  local plan, home = plan_of(op, place, o)
+  local plan, home = plan_of(op, place, o, level + 1)
   plan.argv, plan.setsid = o, place.setsid
   plan.env, plan.path = program.environment(o.env, home or "/")
   return process.start(op, plan, stream.open(o, defaults), o.timeout), o
@@ -90,14 +102,6 @@ local function shielded(f)
         .. name .. "' before it"
     end }
     return f(...)
-  end
-end
-
-local function enters_mnt(place)
-  for _, handle in ipairs(place.join) do
-    if handle:kind() == "mnt" then
-      return true
-    end
   end
 end
 
@@ -166,7 +170,7 @@ function M.call(place, level, f, ...)
     error("call: expected a function, got a " .. type(func), level + 1)
   end
   o = schema("call"):check(o, level + 1)
-  local plan = plan_of("call", place, o)
+  local plan = plan_of("call", place, o, level + 1)
   local streams = stream.open(o, INHERIT)
   for name, descriptor in pairs(streams.plan) do
     plan[name] = descriptor

@@ -151,4 +151,30 @@ function M.conflict(o, alone)
   end
 end
 
+--- Where the program starts.
+--
+-- A directory that was entered before the box's mounts lies under them: the
+-- caller's /proc would show the host's processes, and what a tmpfs hides would
+-- be seen. So every path is walked again in the mounts of the place: the
+-- caller's as far as the place has it, else "/".
+-- @tparam table plan gets `cwd` or `trycwd`
+-- @tparam table o checked options
+-- @param mnt whether it enters another mount namespace
+-- @treturn ?string what is wrong
+function M.add_cwd(plan, o, mnt)
+  local cwd = o.cwd
+  if mnt and not (cwd and cwd:sub(1, 1) == "/") then
+    local here = process.getcwd()
+    here = here and here:sub(1, 1) == "/" and here
+    if not cwd then
+      plan.trycwd = here or "/"
+    elseif here then
+      cwd = here .. "/" .. cwd
+    else
+      return ("cwd: '%s' is relative, and the current directory was deleted"):format(cwd)
+    end
+  end
+  plan.cwd = cwd
+end
+
 return M

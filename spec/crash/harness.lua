@@ -115,7 +115,8 @@ local log = os.tmpname()
 
 local function environment()
   local env = {}
-  for _, name in ipairs { "PATH", "LUA_PATH", "LUA_CPATH", "XDG_RUNTIME_DIR", "SUBUID", "HOME" } do
+  for _, name in ipairs { "PATH", "LUA_PATH", "LUA_CPATH", "XDG_RUNTIME_DIR", "SUBUID", "HOME",
+    "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS" } do
     env[#env + 1] = os.getenv(name) and name .. "=" .. os.getenv(name) or nil
   end
   return env
