@@ -360,26 +360,6 @@ local function box_reader(o)
   end
 end
 
--- Where the program starts. A directory that was entered before the box's
--- mounts lies under them: the caller's /proc would show the host's processes,
--- and what a tmpfs hides would be seen. So every path is walked again in the
--- box's own mounts: the caller's as far as the box may, else "/".
-local function add_cwd(plan, o, chosen)
-  local cwd = o.cwd
-  if chosen.mnt and not (cwd and cwd:sub(1, 1) == "/") then
-    local here = process.getcwd()
-    here = here and here:sub(1, 1) == "/" and here
-    if not cwd then
-      plan.trycwd = here or "/"
-    elseif here then
-      cwd = here .. "/" .. cwd
-    else
-      return ("cwd: '%s' is relative, and the current directory was deleted"):format(cwd)
-    end
-  end
-  plan.cwd = cwd
-end
-
 -- the kinds in which the box is not with its caller
 local function own_kinds(chosen)
   local kinds = {}
@@ -401,7 +381,7 @@ function M.build(o, op, level)
   local idle = op == "box" and #o == 0
   local wrong = not idle and program.conflict(o) or conflict(o, chosen)
   local plan = { argv = o, pdeathsig = "KILL" }
-  wrong = wrong or add_cwd(plan, o, chosen)
+  wrong = wrong or program.add_cwd(plan, o, chosen.mnt)
   if wrong then
     require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
   end
