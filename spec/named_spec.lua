@@ -16,13 +16,18 @@ local function killed(code)
 end
 
 describe("a named scope #root", function()
+  before_each(function()
+    -- the suite's own script has a journal, too
+    assert.equal("", (sh "mkdir -p -m 700 /run/nsbox; mount -t tmpfs -o mode=700 tmpfs /run/nsbox"))
+  end)
+
   after_each(function()
     nsbox.scope.recover()
     for _, scope in ipairs(nsbox.scope.list()) do
       if not scope.anonymous then nsbox.scope.remove(scope.name) end
     end
     -- the directory of names is shared, as ip netns leaves it
-    sh "umount /run/netns; rmdir /run/netns"
+    sh "umount /run/netns; rmdir /run/netns; umount /run/nsbox"
   end)
 
   it("keeps what it commits, and nothing else", function()
@@ -273,26 +278,26 @@ describe("a named scope #root", function()
 
     it("is not kept where others could write", function()
       local dir = rundir.path()
-      sh("rm -rf " .. dir .. "; mkdir -m 777 " .. dir)
       local s = nsbox.scope()
+      sh("chmod 777 " .. dir)
       local err = failure(function() s:netns "blue" end, "EPERM")
       assert.matches("others may write to it %(mode 0777%)", err.detail)
       assert.equal("", names())
-      sh("rmdir " .. dir .. "; mkdir " .. dir .. "; chown 12345 " .. dir)
+      sh("chmod 700 " .. dir .. "; chown 12345 " .. dir)
       err = failure(function() s:netns "blue" end, "EPERM")
       assert.matches("it belongs to uid 12345", err.detail)
-      sh("rmdir " .. dir .. "; ln -s /tmp " .. dir)
+      sh("umount " .. dir .. "; mv " .. dir .. " " .. dir .. ".away; ln -s /tmp " .. dir)
       failure(function() s:netns "blue" end, "ENOTDIR")
-      sh("rm " .. dir)
+      sh("rm " .. dir .. "; mv " .. dir .. ".away " .. dir)
+      sh("mount -t tmpfs -o mode=700 tmpfs " .. dir)
       s:close()
     end)
 
     it("that cannot be written stops the verb before anything is done", function()
-      sh("umount /run/nsbox; mkdir -p /run/nsbox; "
-        .. "mount -t tmpfs -o size=4k,mode=700 tmpfs /run/nsbox")
+      sh "mount -o remount,size=8k /run/nsbox"
       local s = nsbox.scope()
       s:netns "blue"
-      sh "dd if=/dev/zero of=/run/nsbox/full bs=4k count=1"
+      sh "dd if=/dev/zero of=/run/nsbox/full bs=4k count=9"
       local failed
       for i = 1, 100 do
         local ok, err = nsbox.try(s.netns, s, "n" .. i)
@@ -305,7 +310,6 @@ describe("a named scope #root", function()
       assert.is_table(failed)
       s:close()
       assert.equal("", names())
-      sh "umount /run/nsbox"
     end)
   end)
 end)
