@@ -36,12 +36,13 @@ Loaded on its own: `require "nsbox.sys.netlink"`, or the field of `nsbox.sys`.
 
 /* what each type of object adds to handles and batches, and to handles */
 static const luaL_Reg *const requests[] = {
-    nbl_linkrequests,  nbl_portrequests,  nbl_addrrequests,
-    nbl_routerequests, nbl_neighrequests, nbl_qdiscrequests,
+    nbl_linkrequests,  nbl_portrequests, nbl_addrrequests, nbl_routerequests,
+    nbl_neighrequests, nbl_rulerequests, nbl_nsidrequests, nbl_qdiscrequests,
 };
 static const luaL_Reg *const reads[] = {
     nbl_batchfuncs, nbl_linkreads,  nbl_portreads,  nbl_tunfuncs,
-    nbl_addrreads,  nbl_routereads, nbl_neighreads, nbl_qdiscreads,
+    nbl_addrreads,  nbl_routereads, nbl_neighreads, nbl_rulereads,
+    nbl_nsidreads,  nbl_qdiscreads,
 };
 
 struct nbl *nbl_check(lua_State *L, int idx)

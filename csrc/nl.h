@@ -213,6 +213,10 @@ int nbl_device(lua_State *L, struct nbl *h, int t, const char *what,
 /* the same where one must be */
 int nbl_needdevice(lua_State *L, struct nbl *h, int t, const char *what,
 		   const char *name, int *index);
+/* the field netns, a pid or a handle of the namespace, as the attribute pid or
+ * fd; false: absent */
+bool nbl_putnetns(lua_State *L, struct nbl *h, int t, const char *what, int pid,
+		  int fd);
 /* boolean fields, one for each word -> the bits of the true ones */
 uint32_t nbl_bits(lua_State *L, int t, const struct nb_word *words,
 		  const char *what);
@@ -275,6 +279,11 @@ void nbl_pushroute(lua_State *L, const struct nlmsghdr *n);
 extern const struct nb_word nbl_protocols[]; /* that made a route, a rule */
 extern const luaL_Reg nbl_qdiscrequests[];   /* nl_qdisc.c */
 extern const luaL_Reg nbl_qdiscreads[];
+extern const luaL_Reg nbl_rulerequests[]; /* nl_rule.c */
+extern const luaL_Reg nbl_rulereads[];
+void nbl_pushrule(lua_State *L, const struct nlmsghdr *n);
+extern const luaL_Reg nbl_nsidrequests[]; /* nl_nsid.c */
+extern const luaL_Reg nbl_nsidreads[];
 extern const luaL_Reg nbl_neighrequests[]; /* nl_neigh.c */
 extern const luaL_Reg nbl_neighreads[];
 void nbl_pushneigh(lua_State *L, const struct nlmsghdr *n);

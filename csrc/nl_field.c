@@ -63,6 +63,32 @@ int nbl_needdevice(lua_State *L, struct nbl *h, int t, const char *what,
 	return failed;
 }
 
+bool nbl_putnetns(lua_State *L, struct nbl *h, int t, const char *what, int pid,
+		  int fd)
+{
+	bool there = true;
+	lua_Integer n;
+
+	lua_pushliteral(L, "netns");
+	lua_rawget(L, t);
+	if (lua_isinteger(L, -1)) {
+		n = lua_tointeger(L, -1);
+		if (n < 1 || n > INT32_MAX)
+			nbl_badfield(L, what, "netns", "a process id");
+		nbl_putu32(L, h, pid, (uint32_t)n);
+	} else if (!lua_isnil(L, -1)) {
+		if (lua_type(L, -1) != LUA_TUSERDATA ||
+		    luaL_testudata(L, -1, NB_PROCESS))
+			nbl_badfield(L, what, "netns",
+				     "a pid, or a handle of the namespace");
+		nbl_putu32(L, h, fd, (uint32_t)nb_checkfd(L, -1));
+	} else {
+		there = false;
+	}
+	lua_pop(L, 1);
+	return there;
+}
+
 /* --- flags, each a field --- */
 
 uint32_t nbl_bits(lua_State *L, int t, const struct nb_word *words,

@@ -94,28 +94,6 @@ static void putswitches(lua_State *L, struct nbl *h, int t, const char *what)
 	}
 }
 
-/* a pid, or a handle of the namespace */
-static void putnetns(lua_State *L, struct nbl *h, int t, const char *what)
-{
-	lua_Integer pid;
-
-	lua_pushliteral(L, "netns");
-	lua_rawget(L, t);
-	if (lua_isinteger(L, -1)) {
-		pid = lua_tointeger(L, -1);
-		if (pid < 1 || pid > INT32_MAX)
-			nbl_badfield(L, what, "netns", "a process id");
-		nbl_putu32(L, h, IFLA_NET_NS_PID, (uint32_t)pid);
-	} else if (!lua_isnil(L, -1)) {
-		if (lua_type(L, -1) != LUA_TUSERDATA ||
-		    luaL_testudata(L, -1, NB_PROCESS))
-			nbl_badfield(L, what, "netns",
-				     "a pid, or a handle of the namespace");
-		nbl_putu32(L, h, IFLA_NET_NS_FD, (uint32_t)nb_checkfd(L, -1));
-	}
-	lua_pop(L, 1);
-}
-
 static int indexfield(lua_State *L, int t, const char *what)
 {
 	lua_Integer index = 0;
@@ -187,7 +165,7 @@ static int putpeer(lua_State *L, struct nbl *h, int number)
 	if (nlmsg_append(h->msg, &ifi, sizeof(ifi), NLMSG_ALIGNTO) < 0)
 		return luaL_error(L, "link: too much for one message");
 	nbl_putlinkname(L, h, newname(L, t, "peer"));
-	putnetns(L, h, t, "peer");
+	nbl_putnetns(L, h, t, "peer", IFLA_NET_NS_PID, IFLA_NET_NS_FD);
 	failed = nbl_putfields(L, h, t, peer_map, "peer");
 	nbl_nestend(h, nest);
 	return failed;
@@ -253,7 +231,7 @@ static int build_add(lua_State *L, struct nbl *h, int t)
 	if (failed)
 		return failed;
 	putswitches(L, h, t, "link");
-	putnetns(L, h, t, "link");
+	nbl_putnetns(L, h, t, "link", IFLA_NET_NS_PID, IFLA_NET_NS_FD);
 	return putinfo(L, h, t, true);
 }
 
@@ -324,7 +302,7 @@ static int build_set(lua_State *L, struct nbl *h, int t)
 	if (failed)
 		return failed;
 	putswitches(L, h, t, "link");
-	putnetns(L, h, t, "link");
+	nbl_putnetns(L, h, t, "link", IFLA_NET_NS_PID, IFLA_NET_NS_FD);
 	putaddrgenmode(L, h, t);
 	return putinfo(L, h, t, false);
 }

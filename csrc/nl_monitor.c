@@ -41,6 +41,12 @@ static const struct object {
      false,
      nbl_pushroute,
      {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE}},
+    {"rule",
+     RTM_NEWRULE,
+     RTM_DELRULE,
+     false,
+     nbl_pushrule,
+     {RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE}},
     {"neigh",
      RTM_NEWNEIGH,
      RTM_DELNEIGH,
@@ -129,8 +135,8 @@ static int subscribe(int fd, uint32_t wanted)
 Watch a network namespace.
 @function monitor
 @param where as in @{open}; nil: the caller's own
-@tparam table what a list of `"link"` `"port"` `"addr"` `"route"` `"neigh"`
-  `"fdb"`
+@tparam table what a list of `"link"` `"port"` `"addr"` `"route"` `"rule"`
+  `"neigh"` `"fdb"`
 @treturn nsbox.netlink.monitor
 @return[2] nil, message, errno
 @see rtnetlink(7)
