@@ -14,7 +14,7 @@ describe("nsbox.sys.netlink numbers of namespaces", function()
     return list
   end
 
-  it("are given once, and stay #valgrind", function()
+  it("are given once, and stay", function()
     netns(function()
       local nl <close> = assert(netlink.open())
       local one <close> = netns.new()
@@ -53,7 +53,7 @@ describe("nsbox.sys.netlink numbers of namespaces", function()
     end)
   end)
 
-  it("are found by pid, and of no process that has ended", function()
+  it("are found by pid, and of no process that has ended #valgrind", function()
     netns(function()
       local nl <close> = assert(netlink.open())
       assert.is_true(nl:nsid_set { netns = sys.process.getpid(), nsid = 3 })

