@@ -295,7 +295,8 @@ static const struct nbl_attr netem_map[] = {
     {.name = "limit"},
     {.name = "gap"},
     {.name = "rate"},
-    {.name = "ecn", TCA_NETEM_ECN, NBL_BOOL32},
+    {.name = "ecn", TCA_NETEM_ECN, NBL_BOOL32, NBL_READ},
+    {.name = "ecn"},
     {NULL}};
 
 /* microseconds -> nanoseconds, in an attribute of its own: the field of the
@@ -306,8 +307,7 @@ static bool putns(lua_State *L, struct nbl *h, int t, const char *name,
 	double us = 0;
 	int64_t ns;
 
-	if (!amount(L, t, name, "netem", 9e15, &us))
-		return false;
+	amount(L, t, name, "netem", 9e15, &us);
 	ns = (int64_t)(us * 1000 + 0.5);
 	nbl_put(L, h, number, &ns, sizeof(ns));
 	return us > 0;
@@ -321,7 +321,7 @@ static int putnetem(lua_State *L, struct nbl *h, int t)
 	struct tc_netem_corrupt corrupt;
 	struct tc_netem_rate r = {0};
 	uint64_t bytes = rate(L, t, "rate", "netem");
-	bool delayed;
+	bool delayed, ecn = false;
 
 	u32(L, t, "limit", "netem", &opt.limit);
 	u32(L, t, "gap", "netem", &opt.gap);
@@ -345,15 +345,16 @@ static int putnetem(lua_State *L, struct nbl *h, int t)
 	if (reorder.probability && !delayed)
 		nbl_badfield(L, "netem", "delay", "with reorder, a number");
 	nbl_put(L, h, TCA_NETEM_CORR, &corr, sizeof(corr));
-	if (reorder.probability)
-		nbl_put(L, h, TCA_NETEM_REORDER, &reorder, sizeof(reorder));
-	if (corrupt.probability)
-		nbl_put(L, h, TCA_NETEM_CORRUPT, &corrupt, sizeof(corrupt));
-	if (bytes) {
-		r.rate = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
-		putrate64(L, h, TCA_NETEM_RATE64, bytes);
-		nbl_put(L, h, TCA_NETEM_RATE, &r, sizeof(r));
-	}
+	/* also zeros: what is not said stays when there is one already */
+	nbl_put(L, h, TCA_NETEM_REORDER, &reorder, sizeof(reorder));
+	nbl_put(L, h, TCA_NETEM_CORRUPT, &corrupt, sizeof(corrupt));
+	r.rate = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+	putrate64(L, h, TCA_NETEM_RATE64, bytes);
+	nbl_put(L, h, TCA_NETEM_RATE, &r, sizeof(r));
+	if (nbl_field(L, t, "ecn", LUA_TBOOLEAN, "netem"))
+		ecn = lua_toboolean(L, -1);
+	nbl_putu32(L, h, TCA_NETEM_ECN, ecn);
+	lua_settop(L, t);
 	return nbl_putfields(L, h, t, netem_map, "netem");
 }
 
