@@ -23,6 +23,7 @@ local parts = {
   doctor = { "nsbox.doctor", "doctor" },
   netns = { "nsbox.scope", "netns" },
   bridge = { "nsbox.scope", "bridge" },
+  veth = { "nsbox.scope", "veth" },
 }
 
 -- nsbox.so holds nsbox.sys: looked for by its own name it is found at once,

@@ -64,6 +64,22 @@ local function outlives(p)
   return not (p.init or p.idle or p.maps and one(p.maps.uid) and one(p.maps.gid))
 end
 
+-- the cards of `net`; they end with the box
+local function connect(self, scope, level)
+  for _, it in ipairs(self._options.net) do
+    local ok, err = pcall(scope._make, scope, "attach", { bridge = it[1], netns = self, o = it[2],
+      checked = true }, level + 1)
+    if not ok then
+      self:_settle()
+      self:_unlink()
+      if self.name then
+        scope.boxes[self.name] = nil
+      end
+      error(err, 0)
+    end
+  end
+end
+
 --- Creates a box; the verb `box` of a scope, see `nsbox.part`.
 -- @tparam nsbox.Part part
 -- @tparam table|string o options BOX and PROGRAM; no program: an idle box
@@ -100,6 +116,9 @@ function M.make(part, o, level)
   if o.name then
     boxes[o.name] = self
   end
+  if o.net then
+    connect(self, part.scope, level + 1)
+  end
   return self
 end
 
@@ -124,6 +143,8 @@ function Box:start()
     error("start: the box is closed", 2)
   elseif not self._created then
     return self
+  elseif self._options.net and self._part.scope._batch then
+    error("start: its network is made when the batch ends: start it then", 2)
   end
   self._created = false
   if look(self) then
@@ -303,9 +324,17 @@ function Box:_settle()
   end
 end
 
+-- its cards: their other ends would end with it, but not at once
+function Box:_unlink()
+  for i = #self.links, 1, -1 do
+    self.links[i]:close()
+  end
+end
+
 --- Kills the box and undoes it; twice is harmless.
 function Box:close()
   self:_settle()
+  self:_unlink()
   self._part:close()
 end
 

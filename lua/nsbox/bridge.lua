@@ -24,7 +24,11 @@ local DEVICE <const> = {
   mcast_snooping = { "boolean", doc = "multicast goes where it is wanted" },
 }
 
-local schema = opts.schema("bridge", interface.with(DEVICE))
+-- a bridge is a port of no other one
+local fields = interface.with(DEVICE)
+fields.master, fields.isolated, fields.hairpin = nil, nil, nil
+
+local schema = opts.schema("bridge", fields)
 
 local function device_options(o)
   local data
@@ -55,6 +59,7 @@ local function object_of(place, o, record)
   return link.new(place, o.netns, record, {
     ip = a and inet.text(a.bytes),
     subnet = a and ("%s/%d"):format(inet.text(inet.network(a)), a.prefix) or nil,
+    _mtu = o.mtu,
   })
 end
 
@@ -65,6 +70,10 @@ end
 -- @treturn nsbox.Link
 function M.make(part, o, level)
   o = schema:check(o, level + 1)
+  local wrong = interface.conflict(o)
+  if wrong then
+    require("nsbox.mistake").raise("bridge: " .. wrong, level + 1)
+  end
   o[1] = o[1] or interface.generate "br"
   local place <close> = netplace.open(o.netns, "bridge")
   if part:stands(o[1], o) then
@@ -72,8 +81,10 @@ function M.make(part, o, level)
   end
   local plan = place:mark { dev = o[1], group = part.scope:_group() }
   local record, message, errno = part:step("link", plan, function(step)
-    local request = interface.born(o, { step.dev, kind = "bridge", up = o.up, group = step.group,
+    local request = interface.born(o, { step.dev, kind = "bridge", group = step.group,
       data = device_options(o) })
+    -- else it is the lowest of its ports, and changes when they come and go
+    request.mac = request.mac or interface.random_mac "02"
     place:check("bridge", step.dev, place.nl:link_add(request))
     local made, why, code = place.nl:link_get(step.dev)
     return { index = made and made.index }, made, why, code

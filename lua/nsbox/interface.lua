@@ -3,11 +3,12 @@
 -- `born` says what goes into the request that makes it, `configure` what
 -- follows inside its namespace, in one send.
 --
--- ip-link(8), ip-address(8)
+-- ip-link(8), ip-address(8), ip-route(8), bridge(8)
 --
 -- @module nsbox.interface
 
 local inet = require "nsbox.inet"
+local opts = require "nsbox.opts"
 
 local M = {}
 
@@ -51,6 +52,70 @@ local function netns(value)
   return ok and value or nil, message
 end
 
+-- a name, or a link
+local function master(value)
+  if type(value) == "table" and value.index and value.get then
+    return value
+  end
+  return M.check_name(value)
+end
+
+local ROUTE_TYPES <const> = { "unicast", "local", "broadcast", "anycast", "multicast", "blackhole",
+  "unreachable", "prohibit", "throw" }
+
+local function destination(value)
+  if value == "default" or inet.parse(value) then
+    return value
+  end
+  return nil, require("nsbox.mistake").bad("\"default\", or where to, as '10.5.0.0/16'", value)
+end
+
+-- a number, or a word that the kernel's tables have
+local function number_or_word(value)
+  if math.type(value) == "integer" and value >= 0 or type(value) == "string" then
+    return value
+  end
+  return nil, require("nsbox.mistake").bad("a number or a word", value)
+end
+
+--- What a route can be told: of `routes`, and of `link:route`.
+M.route = opts.schema("route", {
+  { destination, doc = "\"10.5.0.0/16\" or \"default\"" },
+  via = { inet.check_host, doc = "the gateway" },
+  src = { inet.check_host, doc = "the address to send from" },
+  metric = { "integer", min = 0, max = 0xffffffff, doc = "the lowest wins" },
+  table = { number_or_word, doc = "which routing table (main)" },
+  type = { "string", one_of = ROUTE_TYPES, doc = "unicast, blackhole, …" },
+  scope = { number_or_word, doc = "global, link, host" },
+  onlink = { "boolean", doc = "the gateway is there, whatever its address" },
+  mtu = { "integer", min = 68, max = 65536, doc = "longest packet on this way" },
+})
+
+local function route(value)
+  local parsed, message = M.route:parse(value)
+  if parsed and not parsed[1] then
+    return nil, "where does the route lead to?"
+  end
+  return parsed, message
+end
+
+-- one or a list: a table with a named part, or with "default" in front, is one
+local function routes(value)
+  local single = type(value) ~= "table" or next(value) == nil
+  for key in next, single and {} or value do
+    single = single or type(key) == "string"
+  end
+  local out = {}
+  for i, element in ipairs(single and { value } or value) do
+    local message
+    out[i], message = route(element)
+    if not out[i] then
+      return nil, ("[%d] %s"):format(i, message)
+    end
+  end
+  return out
+end
+
 --- The fields of an option schema.
 M.fields = {
   { M.check_name, doc = "its name, 15 characters at most" },
@@ -61,10 +126,15 @@ M.fields = {
   up = { "boolean", default = true, doc = "it is up" },
   txqueuelen = { "integer", min = 0, max = 0xffffffff, doc = "packets that may wait" },
   alias = { "string", max = 255, min = 1, doc = "a text for people" },
+  gateway = { inet.check_host, list = true, none = true, doc = "where the default route leads to" },
+  routes = { routes, doc = "{ \"10.5.0.0/16\", via =, … }, one or a list" },
+  master = { master, doc = "the bridge that it is a port of" },
+  isolated = { "boolean", doc = "of a port: nothing goes to other isolated ones" },
+  hairpin = { "boolean", doc = "of a port: what came from it may go back there" },
 }
 
 --- A schema's fields: those of an interface, and more.
--- @tparam table more
+-- @tparam table more a field that is false is not there
 -- @treturn table
 function M.with(more)
   local fields = {}
@@ -72,16 +142,37 @@ function M.with(more)
     fields[key] = field
   end
   for key, field in next, more do
-    fields[key] = field
+    fields[key] = field or nil
   end
   return fields
+end
+
+--- What is wrong with options that are right one by one.
+-- @tparam table o checked options
+-- @treturn ?string
+function M.conflict(o)
+  if not o.master and (o.isolated ~= nil or o.hairpin ~= nil) then
+    return (o.isolated ~= nil and "isolated" or "hairpin")
+      .. ": it is no port of a bridge: master = which?"
+  elseif not o.up and (o.gateway or o.routes and #o.routes > 0) then
+    return (o.gateway and "gateway" or "routes") .. ": no way leads through a link that is not up"
+  end
 end
 
 --- A name for what has none.
 -- @tparam string prefix
 -- @treturn string
 function M.generate(prefix)
-  return ("%s%06x"):format(prefix, math.random(0, 0xffffff))
+  return ("%s%08x"):format(prefix, require("nsbox.random").u32())
+end
+
+--- A hardware address for what has none.
+-- @tparam string first its first byte
+-- @treturn string
+function M.random_mac(first)
+  local u32 = require("nsbox.random").u32
+  return ("%s:%02x:%02x:%02x:%02x:%02x"):format(first,
+    string.pack("I4I4", u32(), u32()):byte(1, 5))
 end
 
 --- What goes into the request that makes it.
@@ -90,6 +181,30 @@ end
 -- @treturn table request
 function M.born(o, request)
   request.mac, request.mtu, request.txqueuelen = o.mac, o.mtu, o.txqueuelen
+  request.up = o.up
+  request.master = M.master(o)
+  return request
+end
+
+--- Its master, as a request wants it.
+-- @tparam table o checked options
+-- @treturn ?string|integer
+function M.master(o)
+  return type(o.master) == "table" and o.master.index or o.master or nil
+end
+
+local ROUTE_FIELDS <const> = { "via", "src", "metric", "table", "type", "scope", "onlink", "mtu" }
+local NOWHERE <const> = { blackhole = true, unreachable = true, prohibit = true, throw = true }
+
+--- A route, as a request wants it.
+-- @tparam table r checked by `route`
+-- @tparam integer index of the device
+-- @treturn table
+function M.route_request(r, index)
+  local request = { r[1], dev = not NOWHERE[r.type] and index or nil }
+  for _, field in ipairs(ROUTE_FIELDS) do
+    request[field] = r[field]
+  end
   return request
 end
 
@@ -97,19 +212,31 @@ end
 -- @tparam userdata batch of the netlink handle there
 -- @tparam integer index of the device
 -- @tparam table o checked options
+-- @tparam[opt] boolean bare the request that made it did not take what `born` says of `up`
+--   and `master`: it is the peer of another one
 -- @treturn integer how many
-function M.configure(batch, index, o)
-  local count = 0
+function M.configure(batch, index, o, bare)
+  local before = #batch
   for _, addr in ipairs(o.addr or {}) do
     -- ours alone: nothing to be detected, and usable at once
     batch:addr_add { addr, dev = index, nodad = addr:find(":", 1, true) and true or nil }
-    count = count + 1
   end
   if o.alias then
     batch:link_set { index, alias = o.alias }
-    count = count + 1
   end
-  return count
+  if bare and (o.up or o.master) then
+    batch:link_set { index, up = o.up or nil, master = M.master(o) }
+  end
+  if o.isolated ~= nil or o.hairpin ~= nil then
+    batch:port_set { index, isolated = o.isolated, hairpin = o.hairpin }
+  end
+  for _, gateway in ipairs(o.gateway or {}) do
+    batch:route_add { "default", via = gateway, dev = index }
+  end
+  for _, r in ipairs(o.routes or {}) do
+    batch:route_add(M.route_request(r, index))
+  end
+  return #batch - before
 end
 
 return M

@@ -211,13 +211,20 @@ end
 -- @tparam[opt] table fields
 -- @raise an Error; then the journal is as before
 function Journal:write(op, word, n, fields)
-  local line = record.line(word, n, fields)
-  local ok, message, errno = append(self._handle, line)
+  self:write_text(op, record.line(word, n, fields))
+end
+
+--- Writes lines that were made before, in one system call.
+-- @tparam string op the verb, for an Error
+-- @tparam string text whole lines
+-- @raise an Error; then the journal is as before
+function Journal:write_text(op, text)
+  local ok, message, errno = append(self._handle, text)
   if not ok then
     self._handle:truncate(self.size)
     raise(op, self.path, message, errno)
   end
-  self.size = self.size + #line
+  self.size = self.size + #text
 end
 
 --- A number for the next step.

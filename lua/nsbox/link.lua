@@ -36,15 +36,55 @@ function M.new(place, netns, record, fields)
   return setmetatable(self, Link)
 end
 
--- its place, opened again
-function Link:_open(op)
-  local place = netplace.open(self._netns, op)
+-- a place opened as its own was: is it the same one?
+function Link:_verify(place, op)
   if place.inode ~= self._step.nsinode or place.cookie ~= self._step.netns then
-    place:close()
     require("nsbox.error").raise { op = op, subject = self.name, code = "ENODEV",
       detail = "its network namespace is gone", hint = false }
   end
+end
+
+-- its place, opened again
+function Link:_open(op)
+  local place = netplace.open(self._netns, op)
+  local ok, err = pcall(self._verify, self, place, op)
+  if not ok then
+    place:close()
+    error(err, 0)
+  end
   return place
+end
+
+--- Checks a bridge, as a type for `nsbox.opts`.
+-- @param value
+-- @treturn ?nsbox.Link
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check_bridge(value)
+  if getmetatable(value) ~= Link then
+    return nil, require("nsbox.mistake").expected("a bridge", value)
+  elseif value.kind ~= "bridge" then
+    return nil, ("%s is a %s, no bridge"):format(value.name, value.kind or "link of no kind")
+  end
+  return value
+end
+
+--- Of a bridge: puts a card into a network namespace, and its other end on the bridge.
+-- @param netns any form of `netns`: a box, a name, somebody's pid
+-- @tparam[opt] table|string o `{ name, INTERFACE, peer = }`; no name: the first free ethN there
+-- @treturn nsbox.Link the card
+function Link:attach(netns, o)
+  local card = require("nsbox.attach").attach(self, netns, o, 2)
+  return card
+end
+
+--- Of a bridge: takes a card off that `attach` of the same scope made.
+-- @param netns any form of `netns`
+-- @tparam[opt] string name of the card; none: the only one
+-- @treturn nsbox.Link itself
+function Link:detach(netns, name)
+  require("nsbox.attach").detach(self, netns, name, 2)
+  return self
 end
 
 --- Its record, read now.
@@ -79,6 +119,17 @@ end
 function Link:close()
   if self._part then
     self._part:close()
+  end
+  self:_unlist()
+end
+
+-- off the list of the box that it is in
+function Link:_unlist()
+  local links = self._box and self._box.links or {}
+  for i = #links, 1, -1 do
+    if links[i] == self then
+      table.remove(links, i)
+    end
   end
 end
 

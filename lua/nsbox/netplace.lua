@@ -18,31 +18,43 @@ local OWN <const> = "/proc/thread-self/ns/net"
 ---@field nl userdata a netlink handle
 ---@field inode integer of the namespace
 ---@field cookie? integer nil: this process may not ask for it
----@field where string how to find it again: "own", "path:…", "pid:PID:IDENTITY"
+---@field handle userdata of the namespace
 ---@field label? string for people: "netns blue"; nil: the caller's own
 local Place = {}
 Place.__index = Place
 
 local M = {}
 
--- how to find it again, and what people call it
+-- how to find it again: "own", "path:…", "pid:PID:IDENTITY", "unknown"
 local function describe(place)
   if place == nil then
     return "own"
   elseif type(place) == "string" then
-    local path = place:find("/", 1, true) and place or "/run/netns/" .. place
-    return "path:" .. path, "netns " .. place
+    return "path:" .. (place:find("/", 1, true) and place or "/run/netns/" .. place)
   end
   local pid = math.type(place) == "integer" and place or type(place) == "table" and place.pid
   if pid then
     local handle <close> = process.open(pid)
     local id = handle and handle:identity()
-    local name = type(place) == "table" and place.name
-    return id and ("pid:%d:%s"):format(pid, id) or "unknown",
-      name and "box " .. name or "pid " .. pid
+    return id and ("pid:%d:%s"):format(pid, id) or "unknown"
   end
-  return type(place) == "table" and place._pin and "path:" .. place._pin or "unknown",
-    tostring(place)
+  return type(place) == "table" and place._pin and "path:" .. place._pin or "unknown"
+end
+
+--- What people call a place.
+-- @param place any form of `netns`
+-- @treturn ?string nil: the caller's own
+function M.label(place)
+  if type(place) == "string" then
+    return "netns " .. place
+  elseif math.type(place) == "integer" then
+    return "pid " .. place
+  elseif type(place) ~= "table" then
+    return place and tostring(place) or nil
+  elseif place.pid then
+    return place.name and "box " .. place.name or "pid " .. place.pid
+  end
+  return place.name and "netns " .. place.name or tostring(place)
 end
 
 --- Opens a place.
@@ -58,17 +70,15 @@ function M.open(place, op)
   end
   local _, inode = handle:id()
   local nl, message, errno = netlink.open(handle)
-  local cookie = nl and handle:cookie() or nil
-  if handle ~= place then
-    handle:close()
-  end
-  local where, label = describe(place)
   if not nl then
-    require("nsbox.error").raise { op = op, netns = label, detail = message:match "^[^:]*: (.*)$"
-      or message, errno = errno }
+    if handle ~= place then
+      handle:close()
+    end
+    require("nsbox.error").raise { op = op, netns = M.label(place),
+      detail = message:match "^[^:]*: (.*)$" or message, errno = errno }
   end
-  return setmetatable({ nl = nl, inode = inode, cookie = cookie, where = where, label = label },
-    Place)
+  return setmetatable({ nl = nl, handle = handle, inode = inode, cookie = handle:cookie(),
+    label = M.label(place), _given = place }, Place)
 end
 
 -- a handle of the namespace that a step was done in
@@ -107,18 +117,19 @@ function M.find(step)
     or is_meant(by_pid(step.where), step)
     or by_looking(step)
   local nl = handle and netlink.open(handle)
-  if handle then
-    handle:close()
+  if not nl then
+    return nil, handle and handle:close()
   end
-  return nl and setmetatable({ nl = nl, inode = step.nsinode, cookie = step.netns,
-    where = step.where }, Place)
+  return setmetatable({ nl = nl, handle = handle, inode = step.nsinode, cookie = step.netns,
+    _where = step.where }, Place)
 end
 
 --- The fields by which a step finds its namespace again.
 -- @tparam table step gets them
 -- @treturn table step
 function Place:mark(step)
-  step.netns, step.nsinode, step.where = self.cookie, self.inode, self.where
+  self._where = self._where or describe(self._given)
+  step.netns, step.nsinode, step.where = self.cookie, self.inode, self._where
   return step
 end
 
@@ -132,15 +143,31 @@ function Place:check(op, subject, ...)
   if value then
     return ...
   end
-  -- "link_add br0: the kernel's sentence"
-  local verb, detail = message:match "^(%l+_%l+)[^:]*: (.*)$"
-  require("nsbox.error").raise({ op = op, step = verb, subject = subject, netns = self.label,
+  error(self:failure(op, subject, message, errno), 0)
+end
+
+--- The Error of what a primitive could not do here.
+-- @tparam string op the verb
+-- @tparam string subject on what
+-- @tparam string message the primitive's
+-- @tparam integer errno
+-- @treturn nsbox.Error
+function Place:failure(op, subject, message, errno)
+  -- "link_add br0: the kernel's sentence", "addr_add fd00::1/64: …"
+  local verb, what, detail = message:match "^(%l+_%l+) ?(.-): (.*)$"
+  if verb and not verb:find "^link" and not verb:find "^port" and what ~= "" then
+    subject = what .. " on " .. subject
+  end
+  return require("nsbox.error").new({ op = op, step = verb, subject = subject, netns = self.label,
     detail = detail or message, errno = errno }, { place = self })
 end
 
---- Lets go of the handle.
+--- Lets go of the handles.
 function Place:close()
   self.nl:close()
+  if self.handle ~= self._given then
+    self.handle:close()
+  end
 end
 
 Place.__close = Place.close

@@ -7,6 +7,7 @@
 --
 -- @module nsbox.part
 
+local record = require "nsbox.record"
 local undo = require "nsbox.undo"
 
 ---@class nsbox.Part
@@ -36,18 +37,67 @@ end
 --   was made, and values for the caller; raises when nothing was done
 -- @return the values after the fields
 function Part:step(kind, plan, act)
+  local step, journal = self:_plan(kind, plan)
+  if journal then
+    journal:write(self.verb, "do", step.n, step)
+  end
+  return self:_did(step, journal, pcall(act, step))
+end
+
+-- a plan becomes a step; the journal that it is to be written to
+function Part:_plan(kind, step)
   undo.load(kind)
-  local step, scope = plan, self.scope
-  step.kind, step.verb, step.name = kind, self.verb, self.name
-  local journal = plan.durable ~= false and scope:_writes(self.verb) or nil
-  step.durable = nil
+  local journal = step.durable ~= false and self.scope:_writes(self.verb) or nil
+  step.kind, step.verb, step.name, step.durable = kind, self.verb, self.name, nil
   if journal then
     self.number = self.number or journal:part()
     step.n, step.part, step.spec = journal:number(), self.number, self.spec
     step._journaled = true
-    journal:write(self.verb, "do", step.n, step)
   end
-  return self:_did(step, journal, pcall(act, step))
+  return step, journal
+end
+
+local function write_lines(op, journal, lines)
+  if journal and #lines > 0 then
+    journal:write_text(op, table.concat(lines))
+  end
+end
+
+--- Does things of several parts of one scope at once: what is planned is in the
+-- journal before any of it is done.
+-- @tparam table[] items `{ part, kind, plan }`, see `Part:step`
+-- @tparam function act does them, given the steps: a list, for each step the
+--   fields that tell what was made, or false when it was not done
+function M.steps(items, act)
+  local steps, lines, journal = {}, {}, nil
+  local op = items[1][1].verb
+  for i, item in ipairs(items) do
+    local written
+    steps[i], written = item[1]:_plan(item[2], item[3])
+    if written then
+      journal, lines[#lines + 1] = written, record.line("do", steps[i].n, steps[i])
+    end
+  end
+  write_lines(op, journal, lines)
+  local ok, outcome = pcall(act, steps)
+  lines = {}
+  for i, item in ipairs(items) do
+    -- who knows what was done before it raised: undo will look
+    local step, fields = steps[i], not ok and {} or outcome[i]
+    if fields then
+      table.insert(item[1].steps, step)
+      for name, value in next, fields do
+        step[name] = value
+      end
+    end
+    if step._journaled and ok then
+      lines[#lines + 1] = record.line(fields and "did" or "undone", step.n, fields or nil)
+    end
+  end
+  write_lines(op, journal, lines)
+  if not ok then
+    error(outcome, 0)
+  end
 end
 
 function Part:_did(step, journal, ok, fields, ...)

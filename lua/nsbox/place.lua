@@ -13,10 +13,24 @@ local ENOENT <const>, EACCES <const>, ESRCH <const>, EINVAL <const> = 2, 13, 3, 
 
 local M = {}
 
+-- of a box only the one that is asked for
+local function open_box(box, kind)
+  for _, own in ipairs(box._kinds) do
+    if own == kind and not box._result then
+      return ns.open(box._handle, kind)
+    end
+  end
+  local subject = "box " .. (box.name or box.pid)
+  if box._result then
+    return nil, subject .. ": it has ended", ESRCH
+  end
+  return nil, ("%s: it has no %s namespace of its own"):format(subject, kind), ENOENT
+end
+
 -- an object's own handle stays its own: this is another one
 local function open_object(place, kind)
-  if place.ns and place.state then
-    place = place.ns
+  if place.state and place._handle then
+    return open_box(place, kind)
   end
   if place.pids and place.fds then
     return require("nsbox.nslist").open(place)

@@ -95,7 +95,12 @@ local function tmpfs(value)
   return require("nsbox.binds").check_tmpfs(value)
 end
 
+local function net(value)
+  return require("nsbox.attach").check_net(value)
+end
+
 local fields = {
+  net = { net, doc = "a bridge, { bridge, name =, INTERFACE }, or a list: networks at birth" },
   name = { "string", max = 64, min = 1, doc = "identity, and default of hostname" },
   hostname = { "string", max = 64, min = 1, doc = "UTS name" },
   namespaces = { namespaces, doc = "array: exactly these are new; named: true, false, or which" },
@@ -330,6 +335,8 @@ local function conflict(o, chosen)
     return "time_offsets: need a new time namespace"
   elseif (o.hostname or o.name) and chosen.uts ~= true then
     return "hostname: needs a new uts namespace"
+  elseif o.net and chosen.net ~= true then
+    return "net: needs a new net namespace"
   elseif (o.bind or o.tmpfs) and not mnt then
     return (o.bind and "bind" or "tmpfs") .. ": needs a new mnt namespace"
   end

@@ -13,8 +13,8 @@
 --     commit   0                            what came before stands
 --     rollback 0                            what came since the last commit is undone
 --
--- Every line is one write(2): a line without an end was cut by a crash, and
--- nothing was done after it.
+-- A line, or several that belong together, is one write(2): a line without an
+-- end was cut by a crash, and nothing was done after it.
 --
 -- @module nsbox.record
 

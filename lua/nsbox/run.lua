@@ -11,6 +11,15 @@ local program = require "nsbox.program"
 local schema = opts.schema("run", plan.fields)
 local DEFAULTS <const> = { "inherit", "inherit", "inherit" }
 
+-- with a network there is more to undo than a process
+local function connected(given)
+  local scope <close> = require("nsbox.scope").new()
+  local box = scope:_make("box", given, 3)
+  box:start()
+  local result = box:wait()
+  return result.status, result
+end
+
 --- Runs a program in new namespaces, and waits for its end.
 --
 -- Box, start, wait and close in one. `os.exit(nsbox.run { … })` ends the
@@ -26,10 +35,14 @@ local DEFAULTS <const> = { "inherit", "inherit", "inherit" }
 --   that could not be started, or, with `check`, that failed (code "EXIT")
 -- @see clone(2), execve(2), user_namespaces(7)
 local function run(o)
-  o = schema:check(o, 2)
+  local given = o
+  o = schema:check(given, 2)
   local wrong = program.conflict(o, true)
   if wrong then
     require("nsbox.mistake").raise("run: " .. wrong, 2)
+  end
+  if o.net then
+    return connected(given)
   end
   local p, _, _ <close> = plan.build(o, "run", 2)
   local running <close> = process.start("run", p, stream.open(o, DEFAULTS), o.timeout)

@@ -15,7 +15,10 @@
 local process = require "nsbox.sys.process"
 
 -- verb → its module, whose `make(part, o, level)` returns an object
-local VERBS <const> = { box = "nsbox.box", netns = "nsbox.netns", bridge = "nsbox.bridge" }
+local VERBS <const> = { box = "nsbox.box", netns = "nsbox.netns", bridge = "nsbox.bridge",
+  veth = "nsbox.veth" }
+-- the same, for methods of what a scope made
+local METHODS <const> = { attach = "nsbox.attach" }
 
 ---@class nsbox.Scope
 ---@field name? string of a named scope
@@ -55,7 +58,7 @@ end
 
 -- the mark of the links that this run makes: in the request that makes each
 function Scope:_group()
-  self._mark = self._mark or math.random(1 << 16, 0x7fffffff)
+  self._mark = self._mark or require("nsbox.random").u32() >> 1 | 1 << 16
   return self._mark
 end
 
@@ -75,7 +78,8 @@ local function make(self, verb, o, level)
   local part = require("nsbox.part").new(self, verb)
   -- on the list at once: a step whose undo fails is tried again at the end
   self._parts[#self._parts + 1] = part
-  local ok, object = pcall(require(VERBS[verb]).make, part, o, level + 2)
+  local ok, object = pcall(require(VERBS[verb] or METHODS[verb]).make, part, o,
+    level + 2)
   if not ok then
     attach(object, part:undo())
     for _, step in ipairs(part.steps) do
@@ -90,6 +94,8 @@ local function make(self, verb, o, level)
   object.fresh = part.standing == nil
   return object
 end
+
+Scope._make = make
 
 for verb in next, VERBS do
   Scope[verb] = function(self, o)
@@ -113,6 +119,27 @@ end
 --   options as in `ip`
 -- @treturn nsbox.Link
 -- @function Scope:bridge
+
+--- Makes a veth link, each end where it is wanted.
+-- @tparam table o `{ { name, INTERFACE }, { name, INTERFACE }, … }`: the options of an end, its
+--   `netns` among them; those of the whole hold for both
+-- @treturn nsbox.Cable
+-- @function Scope:veth
+
+--- Runs a function whose verbs are sent together: the kernel does in one go what
+-- `attach` and `veth` ask for. What they return is valid when `batch` returns.
+-- @tparam function f
+-- @return f's values
+-- @raise an Error with `failures`, when something failed; then all of it is undone
+function Scope:batch(f)
+  check_open(self, "batch", 2)
+  if self._batch then
+    mistake("batch: this is in a batch already", 2)
+  elseif type(f) ~= "function" then
+    mistake("batch: " .. require("nsbox.mistake").expected("a function", f), 2)
+  end
+  return require("nsbox.batch").run(self, f)
+end
 
 -- off the list; nothing is undone
 function Scope:_drop(part)
@@ -222,11 +249,12 @@ function Scope:rollback()
 end
 
 local FORMS <const> = { { "box", "boxes" }, { "link", "links" }, { "netns", "netns" } }
+local LINKS <const> = { bridge = true, attach = true, veth = true }
 
 local function count(self)
   local numbers, words = {}, {}
   for _, part in ipairs(self._parts) do
-    local word = part.verb == "bridge" and "link" or part.verb
+    local word = LINKS[part.verb] and "link" or part.verb
     numbers[word] = (numbers[word] or 0) + 1
   end
   for _, form in ipairs(FORMS) do

@@ -34,6 +34,36 @@ return {
     s:netns "blue"
     s:bridge { "br3", netns = "blue" }
   ]] },
+  { "attach", [[
+    local s <close> = nsbox.scope()
+    local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+    br:attach(stranger, { "eth1" })
+    br:attach(s:netns "blue")
+    br:attach(stranger):close()
+    local b = s:box { "true", net = { br, isolated = true } }
+    b:start():wait()
+    s:box { name = "idle", net = br }:close()
+  ]] },
+  { "veth", [[
+    local s <close> = nsbox.scope()
+    s:netns "blue"
+    s:veth { { "a", addr = "10.1.0.1/24" }, { "b", netns = "blue" } }
+    s:veth { { "c", netns = stranger }, { "d", netns = "blue" } }
+    s:veth { "e", { "f", netns = stranger } }:close()
+  ]] },
+  { "batch", [[
+    local s <close> = nsbox.scope()
+    s:batch(function()
+      local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+      for i = 1, 4 do br:attach(s:netns("n" .. i)) end
+      br:attach(stranger)
+      s:veth { "a", { "b", netns = stranger } }
+    end)
+    pcall(s.batch, s, function()
+      s:bridge "br1":attach(stranger)
+      s:veth { "a", "c" }
+    end)
+  ]] },
   { "error", [[
     pcall(function()
       local s <close> = nsbox.scope()

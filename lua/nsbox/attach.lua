@@ -1,0 +1,320 @@
+--- Cards on a bridge: `bridge:attach`, `bridge:detach`, and `net` of a box.
+--
+-- One end of a veth is a port of the bridge, the other a card in any network
+-- namespace: a box's, a name's, a stranger's. The step is the end on the
+-- bridge: with it goes the other one.
+--
+-- ip-link(8), bridge(8)
+--
+-- @module nsbox.attach
+
+local inet = require "nsbox.inet"
+local interface = require "nsbox.interface"
+local lease = require "nsbox.lease"
+local link = require "nsbox.link"
+local opts = require "nsbox.opts"
+local pair = require "nsbox.pair"
+
+local M = {}
+
+local function address(value)
+  if value == "auto" then
+    return value
+  end
+  return inet.check_addr(value)
+end
+
+local fields = interface.with {
+  netns = false, master = false,
+  addr = { address, list = true, none = true,
+    doc = "\"10.0.3.7/24\", \"auto\": the next free one of the bridge's subnet; one or a list" },
+  peer = { interface.check_name, doc = "name of the end on the bridge" },
+}
+local schema = opts.schema("attach", fields)
+
+-- in `net` of a box the array part is the bridge
+local net_fields = interface.with(fields)
+net_fields[1] = { link.check_bridge, doc = "the bridge" }
+net_fields.netns, net_fields.master = nil, nil
+net_fields.name = { interface.check_name, doc = "of the card, 15 characters at most" }
+local net_schema = opts.schema("net", net_fields)
+
+--- Checks `net`, as a type for `nsbox.opts`: a bridge, `{ bridge, … }`, or a list.
+-- @param value
+-- @treturn ?table[] `{ bridge, options of attach }`
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check_net(value)
+  local single = type(value) ~= "table" or getmetatable(value) ~= nil
+  for key in next, single and {} or value do
+    single = single or type(key) == "string"
+  end
+  local out = {}
+  for i, element in ipairs(single and { value } or value) do
+    if type(element) ~= "table" or getmetatable(element) then
+      element = { element }
+    end
+    local o, message = net_schema:parse(element)
+    if o and not o[1] then
+      o, message = nil, "which bridge?"
+    end
+    if not o then
+      return nil, (single and "" or ("[%d] "):format(i)) .. message
+    end
+    local bridge = o[1]
+    o[1], o.name = o.name, nil
+    out[i] = { bridge, o }
+  end
+  return out
+end
+
+-- the bridge's addresses with a subnet around them, read once a run
+local function subnets(place, bridge, op)
+  place.subnets = place.subnets or {}
+  local list = place.subnets[bridge.index]
+  if not list then
+    list = {}
+    for _, record in ipairs(place:check(op, bridge.name,
+      place.nl:addr_list { dev = bridge.index })) do
+      if record.scope ~= "link" and not record.peer then
+        list[#list + 1] = inet.parse(record.addr)
+      end
+    end
+    place.subnets[bridge.index] = list
+  end
+  return list
+end
+
+local function around(nets, a)
+  for _, net in ipairs(nets) do
+    if inet.contains(net, a) then
+      return net
+    end
+  end
+end
+
+local function outside(p, nets, addr, a)
+  local same
+  for _, net in ipairs(nets) do
+    same = same or net.family == a.family and net
+  end
+  if same and p.o.gateway == nil then
+    require("nsbox.error").raise { op = "attach", subject = addr, code = "EADDRNOTAVAIL",
+      detail = ("it is not in the subnet of %s, which is %s/%d"):format(p.bridge.name,
+        inet.text(inet.network(same)), same.prefix),
+      hint = "if it is meant: gateway = its own, or gateway = false" }
+  end
+end
+
+-- "auto" becomes an address; all of them are ours from here on
+local function choose_addresses(p, nets, leases)
+  local wanted, chosen, count = p.o.addr, {}, 0
+  if wanted == nil then
+    wanted = nets[1] and lease.has_room(nets[1]) and { "auto" } or {}
+  end
+  for _, addr in ipairs(wanted or {}) do
+    if addr == "auto" then
+      if not nets[1] then
+        require("nsbox.error").raise { op = "attach", subject = "addr", code = "EADDRNOTAVAIL",
+          detail = ("%s has no address, and so no subnet to choose from"):format(p.bridge.name),
+          hint = "give the bridge an address, or addr = \"…\" here" }
+      end
+      addr = leases:auto(nets[1], p.plan, p.bridge.name)
+    else
+      local a = inet.parse(addr)
+      if around(nets, a) then
+        leases:take(a, p.plan, p.bridge.name)
+      else
+        outside(p, nets, addr, a)
+      end
+    end
+    count = count + 1
+    chosen[count] = addr
+  end
+  return chosen
+end
+
+-- whether the namespace has a default route, or is going to have one
+local function has_default(place, family)
+  place.defaults = place.defaults or {}
+  if place.defaults[family] == nil then
+    local found = false
+    for _, r in ipairs(place.nl:route_list { table = "main", family = family } or {}) do
+      found = found or r.dst == "default"
+    end
+    place.defaults[family] = found
+  end
+  return place.defaults[family]
+end
+
+-- the bridge, for the addresses in its subnets; false: none
+local function default_gateways(place, nets, chosen)
+  local list, done = {}, {}
+  for _, addr in ipairs(chosen) do
+    local net = around(nets, inet.parse(addr))
+    if net and not done[net.family] and not has_default(place, net.family) then
+      done[net.family], place.defaults[net.family] = true, true
+      list[#list + 1] = inet.text(net.bytes)
+    end
+  end
+  return list[1] and list
+end
+
+local function prepare(p, places)
+  local o, bridge = p.o, p.bridge
+  local host = p.places_of_bridge(places)
+  local inside = places:open(p.netns, "attach")
+  local nets = subnets(host, bridge, "attach")
+  p.plan = host:mark { dev = o.peer or interface.generate "veth",
+    group = p.part.scope:_group(), master = bridge.index }
+  local chosen = choose_addresses(p, nets, lease.of(p.part.scope, host, bridge, nets))
+  p.plan.addr = chosen[1] and table.concat(chosen, " ") or nil
+  local inner = {}
+  for key, value in next, o do
+    inner[key] = value
+  end
+  inner.addr, inner.isolated, inner.hairpin = chosen, nil, nil
+  if o.gateway == nil and o.up then
+    inner.gateway = default_gateways(inside, nets, chosen)
+  end
+  inner.mtu = o.mtu or bridge._mtu
+  p.net = chosen[1] and around(nets, inet.parse(chosen[1]))
+  p.a = { place = host, name = p.plan.dev, o = { master = bridge.index, up = true,
+    mtu = inner.mtu, isolated = o.isolated, hairpin = o.hairpin,
+    -- a bridge without a MAC of its own takes the lowest of its ports
+    mac = interface.random_mac "fe" } }
+  p.b = { place = inside, name = o[1] or "eth%d", o = inner }
+end
+
+-- the object of a card
+local function fill(object, place, netns, record, host_name, bridge, addrs, net)
+  object.peer, object.master = host_name, bridge.name
+  object.ip = addrs and addrs:match "^[^/]+"
+  object.subnet = net and ("%s/%d"):format(inet.text(inet.network(net)), net.prefix) or nil
+  link.new(place, netns, record, object)
+end
+
+local function finish(p, ra, rb)
+  fill(p.object, p.b.place, p.netns, rb, ra.name, p.bridge, p.plan.addr, p.net)
+end
+
+-- what a named scope compares: the same options, however the namespace was meant
+local function identity(bridge, netns, o)
+  local spec = { bridge = bridge.name }
+  for key, value in next, o do
+    spec[key] = value
+  end
+  return ("%s in %s"):format(o[1] or "card", require("nsbox.netplace").label(netns) or "here"), spec
+end
+
+local function standing_object(p)
+  local netplace = require "nsbox.netplace"
+  local step = p.part.standing.steps[1]
+  local host <close> = p.bridge:_open "attach"
+  local inside <close> = netplace.open(p.netns, "attach")
+  local ra = host:check("attach", step.dev, host.nl:link_get(step.index))
+  local rb = inside:check("attach", step.dev, inside.nl:link_get(ra.peer))
+  local a = step.addr and inet.parse(step.addr:match "^%S+")
+  fill(p.object, inside, p.netns, rb, ra.name, p.bridge, step.addr, a)
+end
+
+--- Makes a card; see `nsbox.part`.
+-- @tparam nsbox.Part part
+-- @tparam table it `bridge`, `netns`, `o`: INTERFACE, checked if `checked`
+-- @tparam integer level whose line to blame
+-- @treturn nsbox.Link
+function M.make(part, it, level)
+  local bridge, netns, o = it.bridge, it.netns, it.o
+  if not it.checked then
+    o = schema:check(o, level + 1)
+  end
+  local wrong = not o.up and interface.conflict { up = o.up, gateway = o.gateway,
+    routes = o.routes }
+  if wrong then
+    require("nsbox.mistake").raise("attach: " .. wrong, level + 1)
+  end
+  local p = { part = part, bridge = bridge, netns = netns, o = o, object = {}, prepare = prepare,
+    finish = finish }
+  function p.places_of_bridge(places)
+    local place = places:open(bridge._netns, "attach")
+    bridge:_verify(place, "attach")
+    return place
+  end
+  if part:stands(identity(bridge, netns, o)) then
+    standing_object(p)
+  else
+    pair.submit(p)
+  end
+  if type(netns) == "table" and netns.links then
+    p.object._box = netns
+    table.insert(netns.links, p.object)
+  end
+  return setmetatable(p.object, link.methods)
+end
+
+local function check_place(netns, op, level)
+  local fine, wrong = require("nsbox.place").check(netns, "net")
+  if not fine then
+    require("nsbox.mistake").raise(("%s: argument 1: %s"):format(op, wrong), level + 1)
+  end
+end
+
+local function check_bridge(self, op, level)
+  local _, wrong = link.check_bridge(self)
+  if wrong then
+    require("nsbox.mistake").raise(("%s: %s"):format(op, wrong), level + 1)
+  end
+end
+
+--- `bridge:attach`.
+-- @tparam nsbox.Link bridge
+-- @param netns any form of `netns`
+-- @tparam ?table|string o INTERFACE
+-- @tparam integer level whose line to blame
+-- @treturn nsbox.Link
+function M.attach(bridge, netns, o, level)
+  check_bridge(bridge, "attach", level + 1)
+  check_place(netns, "attach", level + 1)
+  local card = bridge._part.scope:_make("attach", { bridge = bridge, netns = netns, o = o or {} },
+    level + 1)
+  return card
+end
+
+local function same_place(place, object)
+  return object._step and object._step.nsinode == place.inode
+    and object._step.netns == place.cookie
+end
+
+--- `bridge:detach`: takes off what `attach` of the same scope made.
+-- @tparam nsbox.Link bridge
+-- @param netns any form of `netns`
+-- @tparam ?string name of the card; nil: the only one
+-- @tparam integer level whose line to blame
+function M.detach(bridge, netns, name, level)
+  check_bridge(bridge, "detach", level + 1)
+  check_place(netns, "detach", level + 1)
+  local _, wrong = interface.check_name(name or "eth0")
+  if wrong then
+    require("nsbox.mistake").raise("detach: argument 2: " .. wrong, level + 1)
+  end
+  local place <close> = require("nsbox.netplace").open(netns, "detach")
+  local found = {}
+  for _, part in ipairs(bridge._part.scope._parts) do
+    local card = part.verb == "attach" and part.object
+    if card and card.master == bridge.name and same_place(place, card)
+      and (not name or card.name == name) then
+      found[#found + 1] = card
+    end
+  end
+  if #found == 0 then
+    require("nsbox.error").raise { op = "detach", subject = name, netns = place.label,
+      code = "ENODEV", hint = "what others made: link:delete()",
+      detail = ("this scope attached no such card to %s"):format(bridge.name) }
+  elseif #found > 1 then
+    require("nsbox.error").raise { op = "detach", netns = place.label, code = "EINVAL",
+      detail = ("%s has %d cards there: which one?"):format(bridge.name, #found), hint = false }
+  end
+  found[1]:close()
+end
+
+return M

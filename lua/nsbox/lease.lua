@@ -1,0 +1,107 @@
+--- Leases: which addresses of a bridge's subnet a scope has handed out.
+--
+-- The record is the step of each card (`addr`, `master`): what is undone is
+-- free again.
+--
+-- @module nsbox.lease
+
+local inet = require "nsbox.inet"
+
+local Leases = {}
+Leases.__index = Leases
+
+local M = {}
+
+-- of a longer host part only so much is used
+local BITS <const> = 32
+
+local function host_bits(net)
+  return math.min(#net.bytes * 8 - net.prefix, BITS)
+end
+
+--- Whether a subnet has addresses besides the bridge's own.
+-- @tparam table net as from `inet.parse`
+-- @treturn boolean
+function M.has_room(net)
+  return host_bits(net) >= 2
+end
+
+local function note(taken, step)
+  for addr in (step.addr or ""):gmatch "%S+" do
+    taken[inet.parse(addr).bytes] = step
+  end
+end
+
+--- The leases of a scope on a bridge.
+-- @tparam nsbox.Scope scope
+-- @tparam nsbox.NetPlace place of the bridge
+-- @tparam nsbox.Link bridge
+-- @tparam table[] nets the bridge's addresses
+-- @treturn nsbox.Leases
+function M.of(scope, place, bridge, nets)
+  scope._leases = scope._leases or {}
+  local key = ("%s/%d"):format(place.cookie or place.inode, bridge.index)
+  local leases = scope._leases[key]
+  if not leases then
+    leases = setmetatable({ taken = {}, next = {} }, Leases)
+    for _, part in ipairs(scope._named and scope._named.standing or {}) do
+      for _, step in ipairs(part.steps) do
+        if step.master == bridge.index and step.netns == place.cookie then
+          note(leases.taken, step)
+        end
+      end
+    end
+    scope._leases[key] = leases
+  end
+  leases.own = {}
+  for _, net in ipairs(nets) do
+    leases.own[net.bytes] = true
+  end
+  return leases
+end
+
+function Leases:_is_free(bytes)
+  local step = self.taken[bytes]
+  return not self.own[bytes] and (not step or step.over)
+end
+
+--- Takes an address.
+-- @tparam table a as from `inet.parse`
+-- @tparam table step that is going to have it
+-- @tparam string bridge its name, for an Error
+-- @raise an Error, EADDRINUSE
+function Leases:take(a, step, bridge)
+  if not self:_is_free(a.bytes) then
+    require("nsbox.error").raise { op = "attach", subject = inet.text(a.bytes),
+      code = "EADDRINUSE", hint = false,
+      detail = self.own[a.bytes] and ("%s has this address itself"):format(bridge)
+        or ("another card on %s has this address"):format(bridge) }
+  end
+  self.taken[a.bytes] = step
+end
+
+--- Takes the next free address of a subnet: never the first one, and of IPv4 never the last.
+-- @tparam table net as from `inet.parse`
+-- @tparam table step that is going to have it
+-- @tparam string bridge its name, for an Error
+-- @treturn string with its prefix
+-- @raise an Error, EADDRNOTAVAIL: all are taken
+function Leases:auto(net, step, bridge)
+  local network, bits = inet.network(net), host_bits(net)
+  local first, tail = network:sub(1, -5), string.unpack(">I4", network, #network - 3)
+  local most = (1 << bits) - (net.family == "inet" and 2 or 1)
+  local from = self.next[network] or 1
+  for i = 0, most - 1 do
+    local n = (from - 1 + i) % most + 1
+    local bytes = first .. string.pack(">I4", tail | n)
+    if self:_is_free(bytes) then
+      self.next[network], self.taken[bytes] = n + 1, step
+      return ("%s/%d"):format(inet.text(bytes), net.prefix)
+    end
+  end
+  require("nsbox.error").raise { op = "attach", subject = bridge, code = "EADDRNOTAVAIL",
+    detail = ("all %d addresses of %s/%d are taken"):format(most, inet.text(network), net.prefix),
+    hint = false }
+end
+
+return M

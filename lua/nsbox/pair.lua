@@ -1,0 +1,250 @@
+--- Pairs: veth links, each end made in its namespace, many in few requests.
+--
+-- A pair is one request to where the first end is, `a`; the other end, `b`, is
+-- born in its own namespace under its final name (a link that moves costs some
+-- 20 ms). What either end is told follows in one send for each namespace.
+--
+-- veth(4), rtnetlink(7)
+--
+-- @module nsbox.pair
+
+local interface = require "nsbox.interface"
+local netplace = require "nsbox.netplace"
+local parts = require "nsbox.part"
+
+-- at once: each of them holds two descriptors meanwhile
+local CHUNK <const> = 128
+
+local M = {}
+
+---@class nsbox.Pair  a pair that is going to be made
+---@field part nsbox.Part
+---@field prepare function (pair, places): sets `a` and `b`; raises when it cannot be
+---@field a nsbox.PairEnd gets the step; its options are `interface.born`'s and `configure`'s
+---@field b nsbox.PairEnd
+---@field plan? table fields of the step
+---@field finish function (pair, record of a, record of b)
+---@field object table what the verb returned
+
+---@class nsbox.PairEnd
+---@field place nsbox.NetPlace
+---@field name string
+---@field o table checked options
+---@field configure? function (batch, record of this end, of the other): more requests
+
+-- places by how they are meant, each opened once
+local Places = {}
+Places.__index = Places
+
+--- Opens a place, or finds it opened.
+-- @param netns any form of `netns`; nil: the own
+-- @tparam string op the verb, for an Error
+-- @treturn nsbox.NetPlace
+function Places:open(netns, op)
+  local key = netns == nil and self or netns
+  local place = self.by_key[key]
+  if not place then
+    place = netplace.open(netns, op)
+    self.by_key[key] = place
+  end
+  return place
+end
+
+function Places:__close()
+  for _, place in next, self.by_key do
+    place:close()
+  end
+end
+
+-- requests to several places, each with the pair that it belongs to
+local Queues = {}
+Queues.__index = Queues
+
+local function queues()
+  return setmetatable({ order = {} }, Queues)
+end
+
+function Queues:of(place, pair, name)
+  local queue = self[place]
+  if not queue then
+    queue = { place = place, batch = place.nl:batch(), owners = {}, names = {} }
+    self[place], self.order[#self.order + 1] = queue, queue
+  end
+  queue.pair, queue.name = pair, name
+  return queue
+end
+
+-- what was queued since belongs to the pair
+local function owned(queue)
+  for i = #queue.owners + 1, #queue.batch do
+    queue.owners[i], queue.names[i] = queue.pair, queue.name
+  end
+end
+
+-- sends all; fail(pair, place, name, message, errno) for the first of each pair
+function Queues:send(fail)
+  for _, queue in ipairs(self.order) do
+    local results, failed = queue.batch:send()
+    for i = 1, failed > 0 and #results or 0 do
+      if results[i] ~= true then
+        fail(queue.owners[i], queue.place, queue.names[i], results[i][1], results[i][2])
+      end
+    end
+  end
+end
+
+-- which of the two names is taken; what else the kernel's word means here
+local function explain(pair, err)
+  if err.code == "EEXIST" then
+    local b = pair.b
+    if not b.name:find("%", 1, true) and b.place.nl:link_get(b.name) then
+      err.subject, err.netns = b.name, b.place.label
+    end
+    err.detail = "there is a link of this name already"
+  elseif err.code == "EXFULL" then
+    err.hint = "a bridge has 1023 ports at most: use another one"
+  end
+  return err
+end
+
+local Run = {}
+Run.__index = Run
+
+-- the first failure of a pair counts: what follows is its consequence
+function Run:fail(pair, err)
+  if not pair.failed then
+    pair.failed = err
+    self.failures[#self.failures + 1] = err
+  end
+end
+
+function Run:failed(pair, place, name, message, errno)
+  self:fail(pair, place:failure(pair.part.verb, name, message, errno))
+end
+
+local function request(pair)
+  local a, b = pair.a, pair.b
+  local peer = interface.born(b.o, { b.name, netns = b.place.handle })
+  -- these it takes only later
+  peer.up, peer.master = nil, nil
+  return interface.born(a.o, { a.name, kind = "veth", group = pair.plan.group, peer = peer })
+end
+
+-- all of one request each, as few sends as there are namespaces
+function Run:create(live)
+  local sends = queues()
+  for _, pair in ipairs(live) do
+    local queue = sends:of(pair.a.place, pair, pair.a.name)
+    queue.batch:link_add(request(pair))
+    owned(queue)
+  end
+  sends:send(function(pair, place, name, message, errno)
+    self:fail(pair, explain(pair, place:failure(pair.part.verb, name, message, errno)))
+  end)
+  local outcome = {}
+  for i, pair in ipairs(live) do
+    pair.ra = not pair.failed and pair.a.place.nl:link_get(pair.a.name) or nil
+    outcome[i] = not pair.failed and { index = pair.ra and pair.ra.index }
+  end
+  return outcome
+end
+
+local GONE <const> = "link_get: it went away while it was being made"
+local ENODEV <const> = 19
+
+-- the other end; nil: its namespace has ended meanwhile
+function Run:identify(live)
+  local made = {}
+  for _, pair in ipairs(live) do
+    if not pair.failed then
+      local a, b = pair.a, pair.b
+      pair.rb = pair.ra and pair.ra.peer and b.place.nl:link_get(pair.ra.peer)
+      if pair.rb then
+        made[#made + 1] = pair
+      else
+        self:failed(pair, b.place, a.name, GONE, ENODEV)
+      end
+    end
+  end
+  return made
+end
+
+function Run:configure(made)
+  local sends = queues()
+  for _, pair in ipairs(made) do
+    for _, this in ipairs { pair.a, pair.b } do
+      local own, other = pair.ra, pair.rb
+      if this == pair.b then
+        own, other = other, own
+      end
+      local queue = sends:of(this.place, pair, own.name)
+      interface.configure(queue.batch, own.index, this.o, this == pair.b)
+      if this.configure then
+        this.configure(queue.batch, own, other)
+      end
+      owned(queue)
+    end
+  end
+  sends:send(function(...)
+    self:failed(...)
+  end)
+end
+
+function Run:chunk(pairs_)
+  local places <close> = setmetatable({ by_key = {} }, Places)
+  local live, items = {}, {}
+  for _, pair in ipairs(pairs_) do
+    local ok, err = pcall(pair.prepare, pair, places)
+    if ok then
+      live[#live + 1] = pair
+      items[#items + 1] = { pair.part, "link", pair.plan }
+    elseif require("nsbox.error").is(err) then
+      self:fail(pair, err)
+    else
+      error(err, 0)
+    end
+  end
+  if #live == 0 then
+    return
+  end
+  parts.steps(items, function()
+    return self:create(live)
+  end)
+  local made = self:identify(live)
+  self:configure(made)
+  for _, pair in ipairs(made) do
+    if not pair.failed then
+      pair:finish(pair.ra, pair.rb)
+    end
+  end
+end
+
+--- Makes pairs.
+-- @tparam nsbox.Pair[] list
+-- @treturn nsbox.Error[] one for each pair that failed; it may be there in part
+function M.run(list)
+  local run = setmetatable({ failures = {} }, Run)
+  for from = 1, #list, CHUNK do
+    run:chunk(table.move(list, from, math.min(from + CHUNK - 1, #list), 1, {}))
+    if #run.failures > 0 then
+      break -- all of it is going to be undone
+    end
+  end
+  return run.failures
+end
+
+--- Makes a pair: at once, or when the batch of its scope ends.
+-- @tparam nsbox.Pair pair
+function M.submit(pair)
+  local batch = pair.part.scope._batch
+  if batch then
+    batch[#batch + 1] = pair
+    return
+  end
+  local failures = M.run { pair }
+  if failures[1] then
+    error(failures[1], 0)
+  end
+end
+
+return M

@@ -1,0 +1,321 @@
+local nsbox = require "nsbox"
+local blame = require "blame"
+local netns = require "netns"
+
+local misuse, failure = blame.misuse, blame.failure
+
+-- what ip(8) says in there
+local function ip_in(ns, words)
+  local dkjson = require "dkjson"
+  local out = ns:exec({ "ip", "-j", "-d", table.unpack(words) }).stdout
+  return dkjson.decode(out == "" and "[]" or out)
+end
+
+local function words(text)
+  local list = {}
+  for word in text:gmatch "%S+" do list[#list + 1] = word end
+  return list
+end
+
+local function addrs(ns, name)
+  local list = {}
+  for _, link in ipairs(ip_in(ns, words("addr show dev " .. name))) do
+    for _, a in ipairs(link.addr_info or {}) do
+      if a.scope ~= "link" then list[#list + 1] = ("%s/%d"):format(a["local"], a.prefixlen) end
+    end
+  end
+  return table.concat(list, " ")
+end
+
+local function routes(ns)
+  local list = {}
+  for _, r in ipairs(ip_in(ns, words "route")) do
+    list[#list + 1] = (r.type ~= "unicast" and r.type .. " " or "") .. r.dst
+      .. (r.gateway and " via " .. r.gateway or "") .. " dev " .. (r.dev or "none")
+      .. (r.metric and " metric " .. r.metric or "")
+  end
+  table.sort(list)
+  return list
+end
+
+local function ports() return netns.ip "link show type veth" end
+
+-- f(scope, bridge, ns) where br0 is 10.0.3.1/24 and ns is somebody's network
+local function with(f, bridge)
+  netns(function()
+    local s <close> = nsbox.scope()
+    local ns = nsbox.ns.new { "net" }
+    local br = s:bridge(bridge or { "br0", addr = "10.0.3.1/24" })
+    f(s, br, ns)
+    s:close()
+    assert(#ports() == 0, "something is left on the host's side")
+    assert(#ip_in(ns, words "link show type veth") == 0, "something is left inside")
+    ns:close()
+  end)
+end
+
+describe("bridge:attach", function()
+  needs "netns"
+
+  it("puts a card there, with an address, up, and a way out", function()
+    with(function(_, br, ns)
+      local card = br:attach(ns)
+      assert.same({ "eth0", "veth", "10.0.3.2", "br0", "10.0.3.0/24", true },
+        { card.name, card.kind, card.ip, card.master, card.subnet, card.fresh })
+      local port, inside = ports()[1], ip_in(ns, words "link show dev eth0")[1]
+      assert.same({ card.peer, "br0", "UP" }, { port.ifname, port.master, port.operstate })
+      assert.same({ card.mac, card.index, "UP" },
+        { inside.address, inside.ifindex, inside.operstate })
+      assert.equal("10.0.3.2/24", addrs(ns, "eth0"))
+      assert.same({ "10.0.3.0/24 dev eth0", "default via 10.0.3.1 dev eth0" }, routes(ns))
+      assert.equal(0, ns:exec({ "ping", "-c1", "-W5", "10.0.3.1" }).status)
+      assert.equal("eth0", card:get().name)
+    end)
+  end)
+
+  it("takes every option of an interface", function()
+    with(function(_, br, ns)
+      local card = br:attach(ns, { "lan", addr = { "10.0.3.77/24", "fd00:3::77/64" },
+        mac = "02:00:00:00:00:77", mtu = 1400, txqueuelen = 77, alias = "the lan", peer = "p0",
+        isolated = true, hairpin = true, routes = {
+          { "10.5.0.0/16", via = "10.0.3.5", metric = 7 }, { "10.6.0.0/16", type = "blackhole" },
+        } })
+      assert.same({ "lan", "10.0.3.77", "p0" }, { card.name, card.ip, card.peer })
+      local inside, port = ip_in(ns, words "link show dev lan")[1], ports()[1]
+      assert.same({ "02:00:00:00:00:77", 1400, 77, "the lan" },
+        { inside.address, inside.mtu, inside.txqlen, inside.ifalias })
+      assert.same({ "p0", 1400 }, { port.ifname, port.mtu })
+      local flags = netns.bridge "link show dev p0"[1]
+      assert.same({ true, true }, { flags.isolated, flags.hairpin })
+      assert.equal("10.0.3.77/24 fd00:3::77/64", addrs(ns, "lan"))
+      assert.same({ "10.0.3.0/24 dev lan", "10.5.0.0/16 via 10.0.3.5 dev lan metric 7",
+        "blackhole 10.6.0.0/16 dev none", "default via 10.0.3.1 dev lan" }, routes(ns))
+    end)
+  end)
+
+  it("speaks IPv6 as well", function()
+    with(function(_, br, ns)
+      local a, b = br:attach(ns, { addr = { "fd00::5/64", "10.0.3.5/24" } }),
+        br:attach(ns, { addr = "fd00::6/64" })
+      assert.same({ "fd00::5", "fd00::6", "eth1" }, { a.ip, b.ip, b.name })
+      assert.equal(1, #ip_in(ns, words "-6 route show default"))
+      assert.equal(0, ns:exec({ "ping", "-c1", "-W5", "fd00::1" }).status)
+    end, { "br0", addr = { "10.0.3.1/24", "fd00::1/64" } })
+    with(function(_, br, ns)
+      assert.equal("fd00::2", br:attach(ns).ip)
+    end, { "br0", addr = "fd00::1/64" })
+  end)
+
+  it("does not steal a default route that is there", function()
+    with(function(s, br, ns)
+      local other = s:bridge { "br1", addr = "10.0.4.1/24" }
+      br:attach(ns)
+      local second = other:attach(ns)
+      assert.same({ "eth1", "10.0.4.2" }, { second.name, second.ip })
+      assert.same({ "10.0.3.0/24 dev eth0", "10.0.4.0/24 dev eth1",
+        "default via 10.0.3.1 dev eth0" }, routes(ns))
+    end)
+    with(function(_, br, ns)
+      br:attach(ns, { gateway = false })
+      assert.same({ "10.0.3.0/24 dev eth0" }, routes(ns))
+      br:attach(ns, { gateway = "10.0.3.9" })
+      assert.same({ "10.0.3.0/24 dev eth0", "10.0.3.0/24 dev eth1",
+        "default via 10.0.3.9 dev eth1" }, routes(ns))
+    end)
+  end)
+
+  it("is a plain switch without an address", function()
+    with(function(_, br, ns)
+      local card = br:attach(ns)
+      assert.is_nil(card.ip)
+      assert.equal("", addrs(ns, "eth0"))
+      br:attach(ns, { "x", addr = "192.168.7.7/24" })
+      assert.same({ "192.168.7.0/24 dev x" }, routes(ns))
+      local err = failure(function() br:attach(ns, { "y", addr = "auto" }) end)
+      assert.same({ "attach", "EADDRNOTAVAIL" }, { err.op, err.code })
+    end, { "br0", addr = false })
+  end)
+
+  it("never gives an address twice, nor the network's own", function()
+    with(function(_, br, ns)
+      br:attach(ns, { addr = "10.0.3.3/29" })
+      local seen = {}
+      for i = 1, 4 do seen[i] = br:attach(ns, { "c" .. i }).ip end
+      assert.same({ "10.0.3.2", "10.0.3.4", "10.0.3.5", "10.0.3.6" }, seen)
+      local err = failure(function() br:attach(ns, { "more" }) end)
+      assert.same({ "EADDRNOTAVAIL", "all 6 addresses of 10.0.3.0/29 are taken" },
+        { err.code, err.detail })
+      br:detach(ns, "c3")
+      assert.equal("10.0.3.5", br:attach(ns, { "more" }).ip)
+    end, { "br0", addr = "10.0.3.1/29" })
+  end)
+
+  it("reaches any process", function()
+    with(function(s, br)
+      local p = nsbox.ns.new { "net" }
+      local sleeper = p:spawn { "sleep", "60" }
+      local card = br:attach(sleeper.pid, { "eth1" })
+      assert.equal("10.0.3.2/24", addrs(p, "eth1"))
+      assert.equal("pid " .. sleeper.pid, card.netns)
+      card:close()
+      assert.equal("", addrs(p, "eth1"))
+      card:close()
+      local path = ("/proc/%d/ns/net"):format(sleeper.pid)
+      assert.equal("eth0", br:attach(path).name)
+      sleeper:kill "KILL"
+      sleeper:wait()
+      p:close()
+      assert.equal("scope (here): 2 links", tostring(s))
+    end)
+  end)
+
+  it("leaves nothing on either side when it fails", function()
+    with(function(s, br, ns)
+      local function fails(o, code, subject)
+        local err = failure(function() br:attach(ns, o) end)
+        assert.same({ "attach", code, subject }, { err.op, err.code, err.subject })
+        return err
+      end
+      local card = br:attach(ns, { "eth0" })
+      local err = fails({ "eth0" }, "EEXIST", "eth0")
+      assert.truthy(err.netns)
+      err = fails({ "eth1", peer = card.peer }, "EEXIST", card.peer)
+      assert.is_nil(err.netns)
+      fails({ addr = "10.0.4.4/24" }, "EADDRNOTAVAIL", "10.0.4.4/24")
+      fails({ addr = card.ip .. "/24" }, "EADDRINUSE", card.ip)
+      fails({ addr = "10.0.3.1/24" }, "EADDRINUSE", "10.0.3.1")
+      err = fails({ "bad", gateway = "10.9.9.9" }, "ENETUNREACH", "default via 10.9.9.9 on bad")
+      assert.equal("Nexthop has invalid gateway", err.detail)
+      fails({ "bad", addr = { "10.0.3.9/24", "10.0.3.9/24" } }, "EADDRINUSE", "10.0.3.9")
+      br:attach(ns, { "ok", addr = "10.0.4.4/24", gateway = false })
+      assert.equal(2, #ports())
+      assert.equal(2, #ip_in(ns, words "link show type veth"))
+      assert.equal("scope (here): 3 links", tostring(s))
+      -- a port that is no bridge port
+      assert.equal("veth", card.kind)
+      misuse(function() card:attach(ns) end, "attach: eth0 is a veth, no bridge")
+    end)
+  end)
+
+  it("says what is wrong at the caller's line", function()
+    with(function(s, br, ns)
+      misuse(function() br:attach() end, "attach: argument 1: expected a pid")
+      misuse(function() br:attach(0) end, "attach: argument 1: expected a pid, got 0")
+      misuse(function() br:attach(ns, { "a23456789abcdefg" }) end, "has 16 characters")
+      misuse(function() br:attach(ns, { "a/b" }) end, "is no device name")
+      misuse(function() br:attach(ns, { addr = "10.0.3.3" }) end, "has no prefix")
+      misuse(function() br:attach(ns, { addr = "10.0.3.3/33" }) end, "is at most 32, not 33")
+      misuse(function() br:attach(ns, { gateway = "10.0.3.1/24" }) end, "without a prefix")
+      misuse(function() br:attach(ns, { netns = ns }) end, "unknown option 'netns'")
+      misuse(function() br:attach(ns, { routes = { { via = "1.2.3.4" } } }) end,
+        "routes[1]: where does the route lead to?")
+      misuse(function() br:attach(ns, { up = false, gateway = "10.0.3.1" }) end,
+        "no way leads through a link that is not up")
+      misuse(function() br:detach(ns, "a b") end, "is no device name")
+      misuse(function() s:bridge { "x", isolated = true } end, "unknown option 'isolated'")
+      misuse(function() s:box { net = 7 } end, "box: net: argument 1: expected a bridge")
+      misuse(function() s:box { net = { br, nam = "x" } } end, "(did you mean 'name'?)")
+      misuse(function() s:box { net = br, namespaces = { net = false } } end,
+        "net: needs a new net namespace")
+      assert.equal("scope (here): 1 link", tostring(s))
+    end)
+  end)
+
+  it("is taken back by detach, and only what it made", function()
+    with(function(_, br, ns)
+      br:attach(ns)
+      br:attach(ns)
+      local err = failure(function() br:detach(ns) end)
+      assert.same({ "EINVAL", "br0 has 2 cards there: which one?" }, { err.code, err.detail })
+      assert.equal(br, br:detach(ns, "eth0"))
+      br:detach(ns)
+      assert.equal(0, #ports())
+      err = failure(function() br:detach(ns) end)
+      assert.equal("ENODEV", err.code)
+    end)
+  end)
+
+  it("keeps the bridge's own address while ports come and go", function()
+    with(function(_, br, ns)
+      local before = netns.ip "link show br0"[1].address
+      br:attach(ns):close()
+      br:attach(ns)
+      assert.equal(before, netns.ip "link show br0"[1].address)
+    end)
+  end)
+
+  it("belongs to the bridge's scope, by name as well #root", function()
+    netns(function()
+      local s = nsbox.scope { "cards" }
+      local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+      s:netns "blue"
+      local card = br:attach "blue"
+      s:commit()
+      s:close()
+      s = nsbox.scope { "cards" }
+      br = s:bridge { "br0", addr = "10.0.3.1/24" }
+      local blue = s:netns "blue"
+      local again = br:attach "blue"
+      assert.same({ false, card.name, card.ip, card.peer, card.mac },
+        { again.fresh, again.name, again.ip, again.peer, again.mac })
+      -- what stands has its address
+      assert.equal("10.0.3.3", br:attach(blue).ip)
+      assert.equal(2, #ports())
+      s:rollback()
+      assert.equal(1, #ports())
+      blue:close()
+      nsbox.scope.remove "cards"
+      assert.equal(0, #ports())
+      sh "umount /run/netns; rmdir /run/netns"
+    end)
+  end)
+end)
+
+describe("net of a box", function()
+  needs("netns", "maps")
+
+  it("is there before the program, and goes with the box", function()
+    with(function(s, br)
+      local b = s:box { "ip", "-o", "-4", "addr", "show", "dev", "eth0", net = br,
+        stdout = "capture" }
+      assert.same({ 1, "eth0", "10.0.3.2", "created" },
+        { #b.links, b.links[1].name, b.links[1].ip, b.state })
+      assert.truthy(b:start():wait().stdout:find("inet 10.0.3.2/24", 1, true))
+      b:close()
+      assert.same({ 0, 0 }, { #ports(), #b.links })
+      local idle = s:box { name = "web", net = { br, name = "lan0", addr = "10.0.3.9/24" } }
+      assert.equal("10.0.3.9/24", addrs(idle, "lan0"))
+      assert.equal("box web", idle.links[1].netns)
+      br:attach(idle, "extra")
+      assert.equal(2, #idle.links)
+      br:detach(idle, "extra")
+      assert.equal(1, #idle.links)
+    end)
+  end)
+
+  it("may be several, and of a box that runs and ends", function()
+    with(function(s, br)
+      local other = s:bridge { "br1", addr = "10.0.4.1/24" }
+      local b = s:box { net = { br, { other, addr = "10.0.4.44/24" } } }
+      assert.same({ "10.0.3.2/24", "10.0.4.44/24" }, { addrs(b, "eth0"), addrs(b, "eth1") })
+      local peer = s:box { net = br }
+      assert.equal("10.0.3.3", peer.links[1].ip)
+      local _, result = nsbox.run { "ip", "-o", "-4", "addr", "show", "dev", "eth0", net = br,
+        stdout = "capture" }
+      assert.truthy(result.stdout:find("inet 10.0.3.", 1, true))
+      assert.equal(3, #ports())
+    end)
+  end)
+
+  it("fails as a whole", function()
+    with(function(s, br)
+      local err = failure(function()
+        s:box { name = "a", net = { br, { br, addr = "10.0.3.1/24" } } }
+      end)
+      assert.equal("EADDRINUSE", err.code)
+      assert.is_nil(s.boxes.a)
+      assert.equal(0, #ports())
+      assert.equal("scope (here): 1 link", tostring(s))
+    end)
+  end)
+end)

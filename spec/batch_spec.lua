@@ -1,0 +1,112 @@
+local nsbox = require "nsbox"
+local blame = require "blame"
+local netns = require "netns"
+
+local misuse, failure = blame.misuse, blame.failure
+
+local function ports() return #netns.ip "link show type veth" end
+
+describe("scope:batch", function()
+  needs "netns"
+
+  it("makes everything when the function ends", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local places = {}
+      for i = 1, 10 do places[i] = nsbox.ns.new { "net" } end
+      local br, cards, cable = nil, {}, nil
+      local x, y = s:batch(function()
+        br = s:bridge { "br0", addr = "10.0.3.1/24" }
+        for i, place in ipairs(places) do cards[i] = br:attach(place) end
+        cards.second = br:attach(places[1])
+        cable = s:veth { { "a", addr = "10.7.0.1/24" }, { "b", netns = places[3] } }
+        br:attach(places[4]):close()
+        assert.equal(0, ports())
+        return 1, nil
+      end)
+      assert.same({ 1 }, { x, y })
+      assert.equal(12, ports())
+      for i, place in ipairs(places) do
+        assert.same({ "eth0", "10.0.3." .. 1 + i }, { cards[i].name, cards[i].ip })
+        assert.equal(0, place:exec({ "ip", "route", "get", "1.1.1.1" }).status)
+      end
+      assert.same({ "eth1", "10.0.3.12", "b" },
+        { cards.second.name, cards.second.ip, cable[2].name })
+      -- what comes after it is made at once
+      assert.equal("eth1", br:attach(places[2]).name)
+      s:close()
+      assert.equal(0, ports())
+      for _, place in ipairs(places) do place:close() end
+    end)
+  end)
+
+  it("is all or nothing #root", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+      local kept = br:attach(s:netns "kept")
+      local err = failure(function()
+        s:batch(function()
+          s:bridge "br1"
+          for i = 1, 4 do br:attach(s:netns("n" .. i)) end
+          br:attach("n2", "eth0")
+          br:attach("n3", { "eth1", gateway = "10.9.9.9" })
+        end)
+      end)
+      assert.same({ "batch", 2, "EEXIST", "ENETUNREACH", "n2", "n3" }, { err.op, #err.failures,
+        err.failures[1].code, err.failures[2].code, err.failures[1].netns:match "%S+$",
+        err.failures[2].netns:match "%S+$" })
+      assert.truthy(tostring(err):find("batch: 2 of 6 failed, and all of it was undone", 1, true))
+      assert.is_nil(err.undo)
+      assert.equal("kept", table.concat(entries "/run/netns", " "))
+      assert.same({ 1, 1 }, { ports(), #netns.ip "link show type bridge" })
+      assert.equal("eth0", kept:get().name)
+      assert.equal("scope (here): 2 links, 1 netns", tostring(s))
+      -- an error of the function's own
+      local ok, why = pcall(s.batch, s, function()
+        br:attach(s:netns "n1")
+        error("mine", 0)
+      end)
+      assert.same({ false, "mine" }, { ok, why })
+      assert.equal("kept", table.concat(entries "/run/netns", " "))
+      -- and after all that it works
+      local card
+      s:batch(function() card = br:attach(s:netns "n1") end)
+      assert.truthy(card.ip)
+      s:close()
+      sh "umount /run/netns; rmdir /run/netns"
+    end)
+  end)
+
+  it("takes boxes with their networks", function()
+    needs "maps"
+    netns(function()
+      local s <close> = nsbox.scope()
+      local boxes = {}
+      s:batch(function()
+        local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+        for i = 1, 3 do boxes[i] = s:box { name = "b" .. i, net = br } end
+        local late = s:box { "true", net = br }
+        misuse(function() late:start() end, "start: its network is made when the batch ends")
+        late:close()
+      end)
+      for i, box in ipairs(boxes) do
+        assert.equal("10.0.3." .. 1 + i, box.links[1].ip)
+        assert.equal(0, box:exec({ "ip", "route", "get", "1.1.1.1" }).status)
+      end
+      s:close()
+      assert.equal(0, ports())
+    end)
+  end)
+
+  it("says what is wrong at the caller's line", function()
+    local s <close> = nsbox.scope()
+    misuse(function() s:batch() end, "batch: expected a function, got nothing")
+    local message
+    s:batch(function()
+      message = select(2, pcall(s.batch, s, function() end))
+    end)
+    assert.truthy(message:find("batch: this is in a batch already", 1, true))
+    s:batch(function() end)
+  end)
+end)
