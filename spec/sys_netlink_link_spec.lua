@@ -381,7 +381,7 @@ describe("nsbox.sys.netlink links", function()
       local want = netns.ip("link show tun0")[1].linkinfo
       assert.same({ "tun", true, true }, { want.info_data.type, want.info_data.pi,
         want.info_data.persist })
-      assert.same({ n = 3, nil, "tuntap_add tun0: Invalid argument", errno.EINVAL },
+      assert.same({ n = 3, nil, "tuntap_add tun0: Device or resource busy", errno.EBUSY },
         table.pack(nl:tuntap_add { "tun0", mode = "tap" }))
       assert.is_true(nl:link_del { "tun0" })
       assert.error_matches(function() nl:tuntap_add { "x" } end, "mode expected")
