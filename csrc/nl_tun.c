@@ -98,9 +98,9 @@ Make a tun or tap device that stays when nobody has it open.
 */
 static int tuntap_add(lua_State *L)
 {
-	static const char *const known[] = {"1",	   "mode", "user",
-					    "group",	   "pi",   "vnet_hdr",
-					    "multi_queue", "persist", NULL};
+	static const char *const known[] = {
+	    "1",	"mode",	       "user",	  "group", "pi",
+	    "vnet_hdr", "multi_queue", "persist", NULL};
 	struct nbl *h = nbl_check(L, 1);
 	struct nb_fd *file;
 	struct tun t;

@@ -24,6 +24,12 @@ local parts = {
   netns = { "nsbox.scope", "netns" },
   bridge = { "nsbox.scope", "bridge" },
   veth = { "nsbox.scope", "veth" },
+  macvlan = { "nsbox.scope", "macvlan" },
+  ipvlan = { "nsbox.scope", "ipvlan" },
+  vlan = { "nsbox.scope", "vlan" },
+  vxlan = { "nsbox.scope", "vxlan" },
+  add = { "nsbox.scope", "add" },
+  link = { "nsbox.scope", "link" },
 }
 
 -- nsbox.so holds nsbox.sys: looked for by its own name it is found at once,

@@ -181,6 +181,7 @@ local function prepare(p, places)
   p.net = chosen[1] and around(nets, inet.parse(chosen[1]))
   p.a = { place = host, name = p.plan.dev, o = { master = bridge.index, up = true,
     mtu = inner.mtu, isolated = o.isolated, hairpin = o.hairpin,
+    rate = o.rate, delay = o.delay, loss = o.loss, -- both ways
     -- a bridge without a MAC of its own takes the lowest of its ports
     mac = interface.random_mac "fe" } }
   p.b = { place = inside, name = o[1] or "eth%d", o = inner }

@@ -4,7 +4,6 @@
 --
 -- @module nsbox.bridge
 
-local inet = require "nsbox.inet"
 local interface = require "nsbox.interface"
 local link = require "nsbox.link"
 local netplace = require "nsbox.netplace"
@@ -41,28 +40,6 @@ local function device_options(o)
   return data
 end
 
-local function configure(place, index, o)
-  local batch = place.nl:batch()
-  if interface.configure(batch, index, o) == 0 then
-    return
-  end
-  for _, result in ipairs(place:check("bridge", o[1], batch:send())) do
-    if result ~= true then
-      place:check("bridge", o[1], nil, result[1], result[2])
-    end
-  end
-end
-
-local function object_of(place, o, record)
-  local first = o.addr and o.addr[1]
-  local a = first and inet.parse(first)
-  return link.new(place, o.netns, record, {
-    ip = a and inet.text(a.bytes),
-    subnet = a and ("%s/%d"):format(inet.text(inet.network(a)), a.prefix) or nil,
-    _mtu = o.mtu,
-  })
-end
-
 --- Makes a bridge; see `nsbox.part`.
 -- @tparam nsbox.Part part
 -- @tparam table|string o `{ name, addr =, … }`: INTERFACE, and the device's options
@@ -77,7 +54,7 @@ function M.make(part, o, level)
   o[1] = o[1] or interface.generate "br"
   local place <close> = netplace.open(o.netns, "bridge")
   if part:stands(o[1], o) then
-    return object_of(place, o, place:check("bridge", o[1], place.nl:link_get(o[1])))
+    return link.of(place, o, place:check("bridge", o[1], place.nl:link_get(o[1])))
   end
   local plan = place:mark { dev = o[1], group = part.scope:_group() }
   local record, message, errno = part:step("link", plan, function(step)
@@ -90,8 +67,8 @@ function M.make(part, o, level)
     return { index = made and made.index }, made, why, code
   end)
   place:check("bridge", o[1], record, message, errno)
-  configure(place, record.index, o)
-  return object_of(place, o, record)
+  link.configure(place, "bridge", record.index, o)
+  return link.of(place, o, record)
 end
 
 return M

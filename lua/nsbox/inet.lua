@@ -118,6 +118,14 @@ function M.network(a)
   return table.concat(out)
 end
 
+--- The one way to write an address or network.
+-- @tparam string text with a prefix, or without: then with its longest
+-- @treturn ?string nil: it is none
+function M.canonical(text)
+  local a = M.parse(text)
+  return a and ("%s/%d"):format(M.text(a.bytes), a.prefix or #a.bytes * 8)
+end
+
 --- Whether an address is in a network.
 -- @tparam table net as from `parse`, with a prefix
 -- @tparam table a as from `parse`

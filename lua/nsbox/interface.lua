@@ -9,6 +9,7 @@
 
 local inet = require "nsbox.inet"
 local opts = require "nsbox.opts"
+local shape = require "nsbox.shape"
 
 local M = {}
 
@@ -133,6 +134,10 @@ M.fields = {
   hairpin = { "boolean", doc = "of a port: what came from it may go back there" },
 }
 
+for name, field in next, shape.fields do
+  M.fields[name] = field
+end
+
 --- A schema's fields: those of an interface, and more.
 -- @tparam table more a field that is false is not there
 -- @treturn table
@@ -236,6 +241,7 @@ function M.configure(batch, index, o, bare)
   for _, r in ipairs(o.routes or {}) do
     batch:route_add(M.route_request(r, index))
   end
+  shape.configure(batch, index, o)
   return #batch - before
 end
 

@@ -239,7 +239,7 @@ function Named:commit(scope)
   -- from here on there is no way back
   journal:write("commit", "commit", 0)
   for _, part in ipairs(scope._parts) do
-    if not part.standing then
+    if not part.standing and #part.steps > 0 then
       stay[#stay + 1] = { verb = part.verb, name = part.name, spec = part.spec,
         steps = part.steps, declared = true }
       part.standing, part.steps = stay[#stay], {}

@@ -124,6 +124,30 @@ function M.find(step)
     _where = step.where }, Place)
 end
 
+--- A form of `netns` that means this place.
+-- @treturn ?string|integer nil: the caller's own
+function Place:again()
+  local pid = self._where:match "^pid:(%d+):"
+  return pid and math.tointeger(tonumber(pid)) or self._where:match "^path:(.*)$"
+end
+
+--- What kind of device a record is of.
+-- @tparam table record as `link_get` gives it
+-- @treturn string "bridge", "veth" …; "device": one that no program made
+function M.kind(record)
+  return record.kind or record.type == "loopback" and "loopback" or "device"
+end
+
+--- The device of a step, in its place.
+-- @tparam nsbox.Step step with `index` and `device`, its kind
+-- @treturn ?nsbox.NetPlace to be closed; nil: it is gone
+-- @treturn ?table the record of the device; nil: that is gone
+function M.device(step)
+  local place = M.find(step)
+  local record = place and place.nl:link_get(step.index)
+  return place, record and M.kind(record) == step.device and record or nil
+end
+
 --- The fields by which a step finds its namespace again.
 -- @tparam table step gets them
 -- @treturn table step
@@ -151,15 +175,19 @@ end
 -- @tparam string subject on what
 -- @tparam string message the primitive's
 -- @tparam integer errno
+-- @tparam[opt] table context what else a hint may look at
 -- @treturn nsbox.Error
-function Place:failure(op, subject, message, errno)
+function Place:failure(op, subject, message, errno, context)
   -- "link_add br0: the kernel's sentence", "addr_add fd00::1/64: …"
   local verb, what, detail = message:match "^(%l+_%l+) ?(.-): (.*)$"
+  what = what and what:gsub(" dev %S+$", "")
   if verb and not verb:find "^link" and not verb:find "^port" and what ~= "" then
     subject = what .. " on " .. subject
   end
+  context = context or {}
+  context.place, context.about = self, what
   return require("nsbox.error").new({ op = op, step = verb, subject = subject, netns = self.label,
-    detail = detail or message, errno = errno }, { place = self })
+    detail = detail or message, errno = errno }, context)
 end
 
 --- Lets go of the handles.

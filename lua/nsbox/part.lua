@@ -152,15 +152,16 @@ function Part:note(word)
   end
 end
 
--- the scope is open, and this process is the one that made it
-local function in_force(self)
+--- Whether the scope still has it: it is open, and this process is the one that made it.
+-- @treturn boolean
+function Part:in_force()
   local scope = self.scope
   return not scope._closed and not self.over and scope:_is_ours()
 end
 
 --- Undoes what the verb made, and takes it off the scope.
 function Part:close()
-  if not in_force(self) then
+  if not self:in_force() then
     return
   end
   if self.standing then -- a commit decides
@@ -177,7 +178,7 @@ end
 
 --- Takes it off the scope as it is: nothing undoes it any more.
 function Part:release()
-  if not in_force(self) then
+  if not self:in_force() then
     return
   end
   if self.standing then

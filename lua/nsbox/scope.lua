@@ -16,7 +16,8 @@ local process = require "nsbox.sys.process"
 
 -- verb → its module, whose `make(part, o, level)` returns an object
 local VERBS <const> = { box = "nsbox.box", netns = "nsbox.netns", bridge = "nsbox.bridge",
-  veth = "nsbox.veth" }
+  veth = "nsbox.veth", macvlan = "nsbox.device", ipvlan = "nsbox.device", vlan = "nsbox.device",
+  vxlan = "nsbox.device", add = "nsbox.device", link = "nsbox.link" }
 -- the same, for methods of what a scope made
 local METHODS <const> = { attach = "nsbox.attach" }
 
@@ -70,16 +71,18 @@ local function attach(err, failures)
   end
 end
 
-local function make(self, verb, o, level)
-  check_open(self, verb, level + 1)
+--- Does something in a part of its own; what it did is undone when it raises.
+-- @tparam string verb
+-- @tparam function f gets the part, returns its object
+-- @return the object
+function Scope:_within(verb, f, ...)
   if self._named then
     self._named:lock(self, verb)
   end
   local part = require("nsbox.part").new(self, verb)
   -- on the list at once: a step whose undo fails is tried again at the end
   self._parts[#self._parts + 1] = part
-  local ok, object = pcall(require(VERBS[verb] or METHODS[verb]).make, part, o,
-    level + 2)
+  local ok, object = pcall(f, part, ...)
   if not ok then
     attach(object, part:undo())
     for _, step in ipairs(part.steps) do
@@ -90,8 +93,18 @@ local function make(self, verb, o, level)
     self:_drop(part)
     error(object, 0)
   end
-  part.object, object._part = object, part
-  object.fresh = part.standing == nil
+  part.object = object
+  return object, part
+end
+
+local function make(self, verb, o, level)
+  check_open(self, verb, level + 1)
+  local object, part = self:_within(verb, require(VERBS[verb] or METHODS[verb]).make, o,
+    level + 3)
+  object._part = part
+  if object.fresh == nil then
+    object.fresh = part.standing == nil
+  end
   return object
 end
 
@@ -141,6 +154,40 @@ function Scope:batch(f)
   return require("nsbox.batch").run(self, f)
 end
 
+--- Makes a macvlan: a card of its own on another one.
+-- @tparam table o `{ name, link =, mode = "bridge", netns =, … }`: the device below, by name,
+--   index or link object; INTERFACE, and what ip(8) takes
+-- @treturn nsbox.Link
+-- @function Scope:macvlan
+
+--- Makes an ipvlan: an address of its own on another card, under its hardware address.
+-- @tparam table o `{ name, link =, mode = "l2", flags =, netns =, … }`
+-- @treturn nsbox.Link
+-- @function Scope:ipvlan
+
+--- Makes a vlan: the packets of a card that bear a number.
+-- @tparam table o `{ name, link =, id =, protocol =, netns =, … }`
+-- @treturn nsbox.Link
+-- @function Scope:vlan
+
+--- Makes a vxlan: a network inside of UDP packets.
+-- What it sends goes out by `link`, or without one by the routes of the namespace it is in.
+-- @tparam table o `{ name, id =, link =, group = | remote =, src =, dstport = 4789, … }`
+-- @treturn nsbox.Link
+-- @function Scope:vxlan
+
+--- Makes a device of any other kind.
+-- @tparam table o `{ name, type = "dummy", netns =, … }`: INTERFACE, `link`, and what ip(8)
+--   takes for the kind; for one not known here, `data` as in `nsbox.sys.netlink`
+-- @treturn nsbox.Link
+-- @function Scope:add
+
+--- Borrows a device that is there: it is never deleted, and what is changed by this object
+-- becomes what it was, where it is still as it was left.
+-- @tparam table|string o `{ name, netns = }`
+-- @treturn nsbox.Link
+-- @function Scope:link
+
 -- off the list; nothing is undone
 function Scope:_drop(part)
   for i = #self._parts, 1, -1 do
@@ -182,7 +229,12 @@ end
 local function finish(self)
   local failures = undo_all(self)
   local journal = self._journal
-  local whole = #failures == 0
+  local whole = true
+  for _, part in ipairs(self._parts) do
+    for _, step in ipairs(part.steps) do
+      whole = whole and step.over
+    end
+  end
   if journal and (self._named or not whole) then
     for _, part in ipairs(self._parts) do
       part:note "undone"
@@ -226,8 +278,9 @@ end
 --- Keeps everything that was made, and forgets it: nothing undoes it any more.
 function Scope:release()
   check_open(self, "release", 2)
-  for i = #self._parts, 1, -1 do
-    self._parts[i].object:release()
+  local parts = table.move(self._parts, 1, #self._parts, 1, {})
+  for i = #parts, 1, -1 do
+    parts[i].object:release()
   end
 end
 
@@ -248,13 +301,16 @@ function Scope:rollback()
   self:close()
 end
 
-local FORMS <const> = { { "box", "boxes" }, { "link", "links" }, { "netns", "netns" } }
-local LINKS <const> = { bridge = true, attach = true, veth = true }
+local FORMS <const> = { { "box", "boxes" }, { "link", "links" }, { "netns", "netns" },
+  { "borrowed link", "borrowed links" } }
+-- verbs whose parts are links; what is changed is not counted
+local LINKS <const> = { bridge = "link", attach = "link", veth = "link", macvlan = "link",
+  ipvlan = "link", vlan = "link", vxlan = "link", add = "link", link = "borrowed link" }
 
 local function count(self)
   local numbers, words = {}, {}
   for _, part in ipairs(self._parts) do
-    local word = LINKS[part.verb] and "link" or part.verb
+    local word = LINKS[part.verb] or part.verb
     numbers[word] = (numbers[word] or 0) + 1
   end
   for _, form in ipairs(FORMS) do

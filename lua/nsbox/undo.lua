@@ -6,10 +6,12 @@
 -- has a module below `nsbox.undo` that finds the thing again and makes sure
 -- that it is the one that is meant. What is gone already is undone.
 --
--- A module has `phase` (kinds of a lower one go first: processes, then names
--- of namespaces, then links, then files), `undo(steps, fail, whole)`, which gets
--- all steps of its kind at once, last done first, and calls `fail(step, error)`
--- for each that is left (whole: nothing else carries the marks of these steps);
+-- A module has `phase` (kinds of a lower one go first: what was borrowed, then
+-- processes, then names of namespaces, then links, then files),
+-- `undo(steps, fail, whole)`, which gets all steps of its kind at once, last done
+-- first, and calls `fail(step, error)` for each that is left, or `fail(step,
+-- error, true)` when nothing can be left of it but the news (whole: nothing else
+-- carries the marks of these steps);
 -- `there(step)`, and `describe(step)`. A kind whose things outlive a reboot has
 -- `lasts`, one that marks its things `keep(step)`, which takes the mark away.
 --
@@ -66,8 +68,8 @@ function M.run(steps, how)
   local kinds, lists = by_kind(known)
   for _, kind in ipairs(kinds) do
     local module, left = module_of(kind), {}
-    local function fail(step, err)
-      left[step] = true
+    local function fail(step, err, over)
+      left[step] = not over
       failures[#failures + 1] = err
     end
     local list = lists[kind]

@@ -77,6 +77,17 @@ local stranger
 
 local SWITCHES = { "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding" }
 
+-- "lo <LOOPBACK,UP> mtu 65536 …", and addresses and routes: what a scope may have borrowed
+local function borrowed(before)
+  local p = io.popen(before .. [[sh -c '
+    ip -o link show type veth; ip -o -d link show lo; ip -o addr show dev lo; ip route show dev lo;
+    ip -6 route show dev lo']])
+  local text = p:read "a"
+  p:close()
+  return (text:gsub("@%w+", ""):gsub("valid_lft %S+ preferred_lft %S+", "")
+    :gsub("state %u+", ""):gsub(" link%-netnsid %d+", ""):gsub(",?LOWER_UP", ""))
+end
+
 local function machine()
   local mounts = {}
   for line in slurp "/proc/self/mountinfo":gmatch "[^\n]+" do
@@ -94,6 +105,8 @@ local function machine()
     ["files in /etc/netns"] = table.concat(entries "/etc/netns", " "),
     links = devices(slurp "/proc/self/net/dev"),
     ["stranger's links"] = devices(slurp(("/proc/%d/net/dev"):format(stranger))),
+    borrowed = borrowed "",
+    ["stranger's"] = borrowed(("nsenter -t %d -n "):format(stranger)),
     sysctls = table.concat(values),
   }
 end
@@ -216,6 +229,8 @@ for i = 2, #arg do wanted[arg[i]] = true end
 local other = assert(process.spawn { argv = { "sleep", "3600" }, new = { "net" },
   env = environment() })
 stranger = other:pid()
+-- something to borrow: its other end is somewhere else
+os.execute(("ip link add card type veth peer card netns %d"):format(stranger))
 
 local sums = { 0, 0, 0 }
 local function count(which, what, before)

@@ -64,6 +64,26 @@ return {
       s:veth { "a", "c" }
     end)
   ]] },
+  { "device", [[
+    local s <close> = nsbox.scope()
+    local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+    s:macvlan { "eth1", link = br, netns = stranger, addr = "10.0.3.2/24" }
+    s:macvlan { "mv0", link = "br0", mode = "private" }:close()
+    s:vxlan { "vx0", id = 5, link = br, remote = "10.0.3.9", netns = stranger }
+    s:add { "tap0", type = "tap", mtu = 1400, addr = "10.0.4.1/24" }
+    s:add { "tun0", type = "tun", netns = stranger }
+    s:add { "ifb0", type = "ifb" }:set { netns = stranger }
+  ]] },
+  { "link", [[
+    local s <close> = nsbox.scope()
+    local lo = s:link "lo"
+    lo:set { alias = "lent", mtu = 60000, up = true, promisc = true }
+    lo:addr "10.9.0.1/24":addr "fd09::1/64":route "10.5.0.0/16"
+    s:link { "lo", netns = stranger }:addr "10.9.0.1/24":up():route "10.5.0.0/16"
+    lo:deladdr "10.9.0.1/24"
+    lo:close()
+    s:link "card":set { "eth7", netns = stranger, addr = "10.7.0.1/24" }:addr "10.8.0.1/24"
+  ]] },
   { "error", [[
     pcall(function()
       local s <close> = nsbox.scope()
