@@ -64,6 +64,7 @@ local function queues()
   return setmetatable({ order = {} }, Queues)
 end
 
+--- The queue of a place; what follows belongs to the pair.
 function Queues:of(place, pair, name)
   local queue = self[place]
   if not queue then
@@ -81,7 +82,7 @@ local function owned(queue)
   end
 end
 
--- sends all; fail(pair, place, name, message, errno) for the first of each pair
+--- Sends all; calls fail(pair, place, name, message, errno) for what failed.
 function Queues:send(fail)
   for _, queue in ipairs(self.order) do
     local results, failed = queue.batch:send()
@@ -110,7 +111,7 @@ end
 local Run = {}
 Run.__index = Run
 
--- the first failure of a pair counts: what follows is its consequence
+--- The first failure of a pair counts: what follows is its consequence.
 function Run:fail(pair, err)
   if not pair.failed then
     pair.failed = err
@@ -118,6 +119,7 @@ function Run:fail(pair, err)
   end
 end
 
+--- The same, of what a primitive said.
 function Run:failed(pair, place, name, message, errno)
   self:fail(pair, place:failure(pair.part.verb, name, message, errno))
 end
@@ -130,7 +132,7 @@ local function request(pair)
   return interface.born(a.o, { a.name, kind = "veth", group = pair.plan.group, peer = peer })
 end
 
--- all of one request each, as few sends as there are namespaces
+--- Makes all, one request each, as few sends as there are namespaces.
 function Run:create(live)
   local sends = queues()
   for _, pair in ipairs(live) do
@@ -152,7 +154,7 @@ end
 local GONE <const> = "link_get: it went away while it was being made"
 local ENODEV <const> = 19
 
--- the other end; nil: its namespace has ended meanwhile
+--- Finds the other ends; a namespace may have ended meanwhile.
 function Run:identify(live)
   local made = {}
   for _, pair in ipairs(live) do
@@ -169,6 +171,7 @@ function Run:identify(live)
   return made
 end
 
+--- What both ends are told when they are there.
 function Run:configure(made)
   local sends = queues()
   for _, pair in ipairs(made) do
@@ -190,6 +193,7 @@ function Run:configure(made)
   end)
 end
 
+--- Makes some.
 function Run:chunk(pairs_)
   local places <close> = setmetatable({ by_key = {} }, Places)
   local live, items = {}, {}
