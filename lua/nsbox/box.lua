@@ -13,8 +13,6 @@ local stream = require "nsbox.stream"
 local process = require "nsbox.process"
 local wait = require "nsbox.wait"
 
-local INHERIT <const> = { "inherit", "inherit", "inherit" }
-local NULL <const> = { "null", "null", "null" }
 local LOOK <const> = 0.02 -- seconds between two looks at what makes no event
 
 ---@class nsbox.Box : nsbox.Process
@@ -102,7 +100,8 @@ function M.make(part, o, level)
   end
   local self
   local ok, err = pcall(part.step, part, "process", { durable = outlives(p) }, function()
-    self = process.start("box", p, stream.open(o, idle and NULL or INHERIT), nil, Box)
+    self = process.start("box", p, stream.open(o, idle and stream.NULL or stream.INHERIT), nil,
+      Box)
     return { pid = self.pid, id = self._handle:identity() }
   end)
   if not ok then

@@ -15,8 +15,6 @@ local stream = require "nsbox.stream"
 local process = require "nsbox.process"
 local wait = require "nsbox.wait"
 
-local INHERIT <const> = { "inherit", "inherit", "inherit" }
-local CAPTURE <const> = { "null", "capture", "capture" }
 local EAGAIN <const> = 11
 local CHUNK <const> = 65536
 
@@ -59,7 +57,7 @@ end
 
 local function start(op, place, o, defaults, level)
   o = schema(op):check(o, level + 1)
-  local wrong = program.conflict(o, defaults == CAPTURE)
+  local wrong = program.conflict(o, defaults == stream.CAPTURE)
   if wrong then
     error(op .. ": " .. wrong, level + 1)
   end
@@ -75,7 +73,7 @@ end
 -- @tparam integer level whose line to blame
 -- @treturn nsbox.Process
 function M.spawn(place, o, level)
-  local p = start("spawn", place, o, INHERIT, level + 1)
+  local p = start("spawn", place, o, stream.INHERIT, level + 1)
   return p
 end
 
@@ -85,7 +83,7 @@ end
 -- @tparam integer level whose line to blame
 -- @treturn nsbox.Result
 function M.exec(place, o, level)
-  local started, checked = start("exec", place, o, CAPTURE, level + 1)
+  local started, checked = start("exec", place, o, stream.CAPTURE, level + 1)
   local p <close> = started
   local result = p:wait()
   if checked.check and not result.ok then
@@ -171,7 +169,7 @@ function M.call(place, level, f, ...)
   end
   o = schema("call"):check(o, level + 1)
   local plan = plan_of("call", place, o, level + 1)
-  local streams = stream.open(o, INHERIT)
+  local streams = stream.open(o, stream.INHERIT)
   for name, descriptor in pairs(streams.plan) do
     plan[name] = descriptor
   end

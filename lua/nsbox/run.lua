@@ -9,7 +9,6 @@ local process = require "nsbox.process"
 local program = require "nsbox.program"
 
 local schema = opts.schema("run", plan.fields)
-local DEFAULTS <const> = { "inherit", "inherit", "inherit" }
 
 -- with a network there is more to undo than a process
 local function connected(given)
@@ -45,7 +44,7 @@ local function run(o)
     return connected(given)
   end
   local p, _, _ <close> = plan.build(o, "run", 2)
-  local running <close> = process.start("run", p, stream.open(o, DEFAULTS), o.timeout)
+  local running <close> = process.start("run", p, stream.open(o, stream.INHERIT), o.timeout)
   local result = running:wait()
   if o.check and not result.ok then
     require("nsbox.result").fail("run", o[1], result)

@@ -9,7 +9,12 @@ local CHUNK <const> = 65536
 -- more does not fit into a pipe (fs.pipe-max-size), unless it is being filled
 local LEFT <const> = 16
 
-local M = {}
+local M = {
+  -- where the three go when no option says otherwise
+  INHERIT = { "inherit", "inherit", "inherit" }, -- run, spawn, call, boxes with a program
+  CAPTURE = { "null", "capture", "capture" }, -- exec
+  NULL = { "null", "null", "null" }, -- idle boxes
+}
 
 ---@class nsbox.Sink  output that we take: captured, or handed to a function
 ---@class nsbox.Source  input that we give: a string, or a function's chunks
