@@ -17,7 +17,7 @@ describe("nsbox.box, misused", function()
 end)
 
 describe("nsbox.box", function()
-  needs "maps"
+  needs("maps", "procmount")
 
   it("is created, runs and has exited #uml", function()
     local b <close> = nsbox.box { "sh", "-c", "exit 7", name = "life" }
@@ -277,6 +277,14 @@ describe("nsbox.box", function()
       assert.equal("talk", p.stdout:read())
       p.stdin:close()
       assert.equal(0, p:wait().status)
+    end)
+
+    it("reads the user of a program from no FIFO", function()
+      local dir = tmpdir()
+      os.execute(("chmod 755 %s; mkfifo %s/fifo"):format(dir, dir))
+      local b <close> = nsbox.box { bind = dir .. "/fifo:/etc/passwd" }
+      local err = failure(function() b:exec { "id", user = "root" } end, "ENOENT")
+      assert.matches("^exec: user root: the box has no /etc/passwd", tostring(err))
     end)
 
     it("call brings values back, nil among them, or the error", function()

@@ -133,6 +133,19 @@ describe("nsbox.idmap", function()
       return e
     end
 
+    it("will not guess who asks where /proc does not say #userns", function()
+      needs("maps")
+      local e = require "nsbox.error"
+      local child, out = assert(sys.process.clone({ "user", "mnt", maps = idmap.resolve "self",
+        mounts = { { target = "/proc", type = "tmpfs" } } }, function()
+        local _, err = e.try(idmap.resolve, nil, "run")
+        return err.step, err.code
+      end))
+      assert.same({ true, "uid_map", "ENOENT" },
+        { sys.process.results(require("children").drain(out)) })
+      require("children").ending(child)
+    end)
+
     it("explains a helper without its setuid bit #userns", function()
       needs "userns"
       if ids.euid == 0 then return end -- root does without the bit

@@ -945,7 +945,8 @@ describe("nsbox.sys.process.spawn", function()
       local nnp, pid, session = table.unpack(words(output(more):gsub("^%S+", "")))
       assert.same({ "1", pid }, { nnp, session })
     end
-    assert.matches("0", (output { "grep NoNewPrivs /proc/self/status" }))
+    assert.equal(c.status "self".NoNewPrivs,
+      (output { "grep NoNewPrivs /proc/self/status" }):match "%d")
   end)
 
   -- its life -----------------------------------------------------------------
@@ -988,6 +989,32 @@ describe("nsbox.sys.process.spawn", function()
       orphan(box { argv = argv, pdeathsig = "KILL", uid = 0, gid = 0 })
       orphan(box { argv = argv, pdeathsig = "KILL", init = true })
     end
+  end)
+
+  it("ends with the host when it was made in a joined pid namespace", function()
+    needs("maps", "pidns")
+    local p, finish = hold(box { new = { "pid" } })
+    local join = { assert(sys.ns.open(p:pid(), "user")), assert(sys.ns.open(p:pid(), "pid")) }
+    orphan { argv = { "/bin/sleep", "1000" }, pdeathsig = "KILL", join = join }
+    join[1]:close()
+    join[2]:close()
+    finish()
+  end)
+
+  it("does not start for a host that died meanwhile", function()
+    local object = tmpdir() .. "/orphan.so"
+    local out, status = sh(("%s -O1 -Wall -Wextra -Werror -D_GNU_SOURCE -shared -fPIC -o %s "
+      .. "spec/orphan.c"):format(os.getenv "CC" or "cc", object))
+    assert(status == 0, out)
+    local function start(signal)
+      return (c.script(([[
+        local process = require "nsbox.sys.process"
+        process.spawn { argv = { "/bin/echo", "started" }, pdeathsig = %s }
+        print "survived"
+      ]]):format(signal), ("LD_PRELOAD=%s:%s"):format(os.getenv "LD_PRELOAD" or "", object)))
+    end
+    assert.matches("started", start "nil") -- without the signal it does
+    assert.is_nil(start '"KILL"':find "started")
   end)
 
   it("ends with the host at its gate, and with nsbox-init", function()
