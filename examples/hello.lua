@@ -3,7 +3,7 @@
 --
 --     caller ── nsbox.run ── pid 1 "sh", uid 0, host name "box"
 --
--- Needs: userns
+-- Needs: userns procmount
 -- Usage: lua5.4 examples/hello.lua
 -- Output:
 --     hello from box, I am root, pid 1

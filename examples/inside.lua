@@ -1,7 +1,7 @@
 #!/usr/bin/env lua5.4
 -- A Lua function runs in a box and brings its values, or its error, back.
 --
--- Needs: maps
+-- Needs: maps procmount
 -- Usage: lua5.4 examples/inside.lua
 -- Output:
 --     inner: pid 1 is nsbox-init, 7 * 6 = 42

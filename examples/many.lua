@@ -1,7 +1,7 @@
 #!/usr/bin/env lua5.4
 -- Twenty boxes at once, all captured; the first to end wins.
 --
--- Needs: maps
+-- Needs: maps procmount
 -- Usage: lua5.4 examples/many.lua
 -- Output:
 --     the first to end: box 13, which says: first

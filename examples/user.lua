@@ -7,7 +7,7 @@
 --        │  writes uid_map, gid_map            │ waits: read(pipe)
 --        └──────── closes the pipe ──────────> │ sethostname, mount, exec
 --
--- Needs: userns pidns
+-- Needs: userns procmount
 -- Usage: lua5.4 examples/user.lua      (an interactive shell; or pipe commands in)
 -- Input: id -u; hostname; echo $$; exit
 -- Output:

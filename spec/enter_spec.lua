@@ -8,7 +8,7 @@ local ns = nsbox.ns
 local SHOW = "for k in user mnt pid net uts ipc cgroup; do readlink /proc/self/ns/$k; done"
 
 describe("entering", function()
-  needs "maps"
+  needs("maps", "procmount")
 
   it("goes where nsenter goes, by pid and by file", function()
     local box <close> = nsbox.box { bare = true, tmpfs = "/tmp" }

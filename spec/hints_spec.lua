@@ -95,7 +95,7 @@ describe("nsbox.hints.namespaces", function()
 
   it("EPERM: knows AppArmor's switch, for users", function()
     pretend { sysctl = with { ["kernel.apparmor_restrict_unprivileged_userns"] = "1" },
-      ids = a_user }
+      ids = a_user, mounts = function() return {} end, status = { NoNewPrivs = "0" } }
     local text = hint("clone", "EPERM", { new = { "user" } })
     assert.matches("^kernel.apparmor_restrict_unprivileged_userns is 1", text)
     -- there the namespace is made, and what fails comes later

@@ -28,7 +28,7 @@ local function keeps_status()
 end
 
 describe("a box", function()
-  needs "maps"
+  needs("maps", "procmount")
 
   local LIVES = [[
     local function life(init)

@@ -38,7 +38,7 @@ end
 
 for name in pairs(LOOPS) do
   describe(("nsbox.loop %q"):format(name), function()
-    needs "maps"
+    needs("maps", "procmount")
 
     it("runs two boxes side by side: each waits for the other", function()
       assert.equal("exit exit\n", run(name, [[
@@ -119,7 +119,7 @@ for name in pairs(LOOPS) do
 end
 
 describe("nsbox.loop \"luv\"", function()
-  needs "maps"
+  needs("maps", "procmount")
 
   it("lets a coroutine be closed while it waits, which kills its box", function()
     assert.equal("true\tfalse\n", run("luv", [[
@@ -147,7 +147,7 @@ describe("nsbox.loop \"luv\"", function()
 end)
 
 describe("nsbox.loop \"cqueues\"", function()
-  needs "maps"
+  needs("maps", "procmount")
 
   it("blocks in a coroutine that a thread runs itself", function()
     assert.equal("0\tdone\n", run("cqueues", [[

@@ -6,13 +6,18 @@
 --     netns.bridge "vlan"           the same for bridge(8)
 --     netns.tc "qdisc show"         and for tc(8)
 --     netns.new()                   a handle of one more network namespace
+--
+-- netns.power() says whether a namespace can be made without a user namespace.
 
 local dkjson = require "dkjson"
 local inside = require "inside"
+local machine = require "nsbox.machine"
 local sys = require "nsbox.sys"
 
 -- a child does not load what its mount namespace may hide
 local netlink = sys.netlink -- luacheck: ignore
+
+local CAP_SYS_ADMIN <const> = 21
 
 local M = {}
 
@@ -25,6 +30,7 @@ local function json(command)
   return value
 end
 
+function M.power() return machine.has_cap(CAP_SYS_ADMIN) end
 function M.ip(words) return json("ip -j -d " .. words) end
 function M.bridge(words) return json("bridge -j -d " .. words) end
 function M.tc(words) return json("tc -j -d -s " .. words) end
@@ -47,6 +53,6 @@ end
 
 return setmetatable(M, { __call = function(_, f, ...)
   local kinds = { "net" }
-  if sys.process.geteuid() ~= 0 then kinds[2] = "user" end
+  if not M.power() then kinds[2] = "user" end
   return inside(kinds, function(...) return readable(pcall(f, ...)) end, ...)
 end })

@@ -101,7 +101,7 @@ describe("nsbox.ns #uml", function()
   end)
 
   describe("with namespaces of its own", function()
-    needs "maps"
+    needs("maps", "procmount")
 
     it("finds those of a box", function()
       local b <close> = nsbox.box {}

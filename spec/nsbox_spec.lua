@@ -43,7 +43,7 @@ describe("nsbox", function()
   -- what make install installs: compiled, several modules in one file, some
   -- of them without line numbers
   it("says the same in its installed form", function()
-    needs("maps", "pidns")
+    needs("maps", "procmount")
     local file = tmpdir() .. "/installed.lua"
     spew(file, [[
       local nsbox = require "nsbox"

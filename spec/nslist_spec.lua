@@ -37,7 +37,7 @@ describe("nsbox.ns.list", function()
   end)
 
   describe("of a box", function()
-    needs "maps"
+    needs("maps", "procmount")
 
     it("says what lsns says: processes, the first of them, owner", function()
       local box <close> = nsbox.box {}

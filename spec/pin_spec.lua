@@ -81,6 +81,7 @@ describe("a pin", function()
   end)
 
   it("with a name is one of `ip netns`, and the other way round", function()
+    needs "sysfs" -- ip mounts one
     inside [[
       local made = ns.new { "net" }
       made:pin "blue"

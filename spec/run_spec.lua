@@ -50,6 +50,7 @@ print(status or e.code, status or (e.hint or ""):match "RLIMIT_NOFILE")
   end)
 
   it("says in a word that there is no descriptor to load the rest with", function()
+    needs "procmount"
     local dir = tmpdir()
     spew(dir .. "/few.lua", [[
 local run = require "nsbox.run"
@@ -412,6 +413,12 @@ describe("nsbox.run #uml", function()
     local status, result = run { "sh", "-c", "cat; exit 7", bare = true, input = ("x"):rep(100000),
       stdout = "capture", stderr = function() end }
     assert.same({ 7, 100000 }, { status, #result.stdout })
+  end)
+
+  it("defends a box #valgrind", function()
+    needs "procmount"
+    local out = output { "grep", "-cE", "^(proc|tmpfs|devtmpfs|udev) /proc/", "/proc/mounts" }
+    assert.is_true(tonumber(out) > 2, out)
   end)
 
   it("takes numbers as arguments", function()

@@ -108,7 +108,7 @@ describe("nsbox.scope", function()
   end)
 
   describe("with boxes", function()
-    needs "maps"
+    needs("maps", "procmount")
 
     it("has them by name, once", function()
       local s <close> = nsbox.scope()
@@ -161,7 +161,7 @@ describe("nsbox.scope", function()
   end)
 
   it("of the script ends with the Lua state", function()
-    needs "maps"
+    needs("maps", "procmount")
     for _, ending in ipairs { "", "os.exit(0, true)", "error 'x'" } do
       local out = children.script([[
         local b = require "nsbox".box {}

@@ -20,6 +20,7 @@ describe("many launches", function()
 
   for _, mode in ipairs { "generational", "incremental", "full" } do
     it("survive a collector that never rests: " .. mode, function()
+      needs "procmount"
       assert.same({ "descriptors 0, children ''\n", 0 }, { c.script(
         ('arg = { "%s" } dofile "spec/collector.lua"'):format(mode)) })
     end)

@@ -69,7 +69,7 @@ describe("nsbox.sys.netlink", function()
     local r, w = assert(sys.fd.pipe())
     local input = w:fileno()
     local options = { "net", stdin = r }
-    if sys.process.geteuid() ~= 0 then
+    if not netns.power() then
       local ids = sys.process.ids()
       options[2] = "user"
       options.maps = { uid = { { 0, ids.euid, 1 } }, gid = { { 0, ids.egid, 1 } },
