@@ -255,6 +255,7 @@ int luaopen_nsbox_sys_netlink(lua_State *L)
 	lua_newtable(L);
 	nb_setfuncs(L, "netlink", netlink_funcs);
 	nb_setfuncs(L, "netlink", nbl_monitorfuncs);
+	nb_setfuncs(L, "netlink", nbl_sysctlfuncs);
 	return 1;
 }
 

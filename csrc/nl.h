@@ -73,6 +73,9 @@ struct nbl_where {
 };
 /* nil: here; an integer: a process; a string: a path; else a handle */
 void nbl_checkwhere(lua_State *L, int idx, struct nbl_where *w);
+/* the namespace there: a descriptor, w->fd itself when that is one; -ENODATA:
+ * the caller's own; or -errno */
+int nbl_opennet(const struct nbl_where *w);
 /* an rtnetlink socket there */
 int nbl_socket(const struct nbl_where *w);
 /* pushes the failure of nbl_socket */
@@ -267,7 +270,8 @@ void nbl_pushport(lua_State *L, const struct nlmsghdr *n);
 /* sets the field port of the record on top */
 void nbl_setport(lua_State *L, struct nlattr *options);
 extern const luaL_Reg nbl_tunfuncs[];	  /* nl_tun.c: of a handle */
-extern const luaL_Reg nbl_monitorfuncs[]; /* nl_monitor.c: of the module */
+extern const luaL_Reg nbl_sysctlfuncs[];  /* nl_sysctl.c: of the module */
+extern const luaL_Reg nbl_monitorfuncs[]; /* nl_monitor.c: the same */
 extern const luaL_Reg nbl_monitormethods[];
 extern const luaL_Reg nbl_monitormeta[];
 extern const luaL_Reg nbl_addrrequests[]; /* nl_addr.c */

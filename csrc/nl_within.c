@@ -230,23 +230,33 @@ static void setoptions(int fd)
 		setsockopt(fd, SOL_NETLINK, options[i], &on, sizeof(on));
 }
 
+int nbl_opennet(const struct nbl_where *w)
+{
+	int fd;
+
+	if (w->path) {
+		fd = nb_openns(w->path);
+		return fd == -ENOENT && *w->pid ? -ESRCH : fd;
+	}
+	if (w->process)
+		return nb_opennsof(w->fd, CLONE_NEWNET);
+	return w->fd < 0 ? -ENODATA : w->fd;
+}
+
 int nbl_socket(const struct nbl_where *w)
 {
 	int err = nb_fault("netlink.open");
-	int nsfd = w->fd, fd;
+	int nsfd, fd;
 
 	if (err)
 		return -err;
-	if (w->path)
-		nsfd = nb_openns(w->path);
-	else if (w->process)
-		nsfd = nb_opennsof(w->fd, CLONE_NEWNET);
-	if (nsfd < 0 && (w->path || w->process))
-		return nsfd == -ENOENT && *w->pid ? -ESRCH : nsfd;
+	nsfd = nbl_opennet(w);
+	if (nsfd < 0 && nsfd != -ENODATA)
+		return nsfd;
 
 	fd = nsfd < 0 ? nb_above_stdio(makesocket(NULL))
 		      : nbl_within(nsfd, makesocket, NULL);
-	if (nsfd != w->fd)
+	if (nsfd != w->fd && nsfd >= 0)
 		nb_close(nsfd);
 	if (fd >= 0)
 		setoptions(fd);

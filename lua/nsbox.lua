@@ -30,6 +30,8 @@ local parts = {
   vxlan = { "nsbox.scope", "vxlan" },
   add = { "nsbox.scope", "add" },
   link = { "nsbox.scope", "link" },
+  sysctl = { "nsbox.scope", "sysctl" },
+  net = { "nsbox.net" },
 }
 
 -- nsbox.so holds nsbox.sys: looked for by its own name it is found at once,

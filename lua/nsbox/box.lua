@@ -24,7 +24,8 @@ local Box = setmetatable({ __name = "nsbox.box" }, { __index = process.methods }
 
 local schema = opts.schema("box", plan.fields)
 
-local M = {}
+-- those that have a name, by it, for hints
+local M = { named = setmetatable({}, { __mode = "v" }) }
 
 local computed = {}
 
@@ -113,7 +114,7 @@ function M.make(part, o, level)
   self.name, self.links = o.name, {}
   self._plan, self._kinds, self._options, self._created = p, kinds, o, not idle
   if o.name then
-    boxes[o.name] = self
+    boxes[o.name], M.named[o.name] = self, self
   end
   if o.net then
     connect(self, part.scope, level + 1)

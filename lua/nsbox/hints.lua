@@ -8,7 +8,8 @@
 --
 -- The context has `subject` (what the failure was about), `detail` (the words
 -- that came with it) and, for a launch, the fields of the plan: `argv`,
--- `path`, `new`, `join`, `maps`, `uid`, `cwd`, `mounts`.
+-- `path`, `new`, `join`, `maps`, `uid`, `cwd`, `mounts`; for a network see
+-- `nsbox.hints.network`.
 --
 -- @module nsbox.hints
 
@@ -25,6 +26,10 @@ local families = {
   exec = "programs", cwd = "programs", stdio = "programs", caps = "programs",
   bounding = "programs", ambient = "programs", no_new_privs = "programs",
   setsid = "programs", init = "programs", user = "programs",
+  link_add = "network", link_set = "network", link_del = "network", link_get = "network",
+  port_set = "network", addr_add = "network", addr_del = "network", route_add = "network",
+  route_del = "network", route_replace = "network", tuntap_add = "network",
+  qdisc_add = "network", sysctl = "network", netlink = "network", monitor = "network",
 }
 
 -- what means the same in every step

@@ -29,6 +29,9 @@ end
 
 local schema = opts.schema("netns", {
   { name_of, doc = "its name under /run/netns" },
+  sysctl = { function(value)
+    return require("nsbox.setting").check(value)
+  end, doc = "{ [\"net.ipv4.ip_forward\"] = 1, … }" },
 })
 
 local function taken(path)
@@ -74,6 +77,15 @@ local function make_file(part, path)
   end)
 end
 
+-- what is set inside goes with it: no steps
+local function configure(handle, o)
+  if o.sysctl then
+    local place <close> = require("nsbox.netplace").open(handle, "netns")
+    place.label = "netns " .. o[1]
+    require("nsbox.setting").write(place, "netns", o.sysctl)
+  end
+end
+
 local function give_name(part, handle, path)
   make_file(part, path)
   local _, inode = handle:id()
@@ -96,7 +108,7 @@ end
 
 --- Makes a network namespace with a name, loopback up; see `nsbox.part`.
 -- @tparam nsbox.Part part
--- @tparam table|string o `{ name }`
+-- @tparam table|string o `{ name, sysctl = }`
 -- @tparam integer level whose line to blame
 -- @treturn nsbox.Namespaces
 function M.make(part, o, level)
@@ -116,7 +128,10 @@ function M.make(part, o, level)
     require("nsbox.error").raise({ op = "netns", step = step or "newnet", subject = name,
       detail = why or message, errno = errno }, { new = { "net" } })
   end
-  local ok, err = pcall(give_name, part, handle, path)
+  local ok, err = pcall(function()
+    configure(handle, o)
+    give_name(part, handle, path)
+  end)
   if not ok then
     handle:close()
     error(err, 0)

@@ -132,6 +132,35 @@ function Part:stands(name, o)
   return self.standing ~= nil
 end
 
+local function has_new_net(box)
+  for _, kind in ipairs(box._plan.new or {}) do
+    if kind == "net" then
+      return true
+    end
+  end
+  return false
+end
+
+--- Whether this scope made a network namespace: what is in there goes with it, and needs no step.
+-- @tparam nsbox.NetPlace place
+-- @treturn boolean
+function Part:made(place)
+  for _, part in ipairs(self.scope._parts) do
+    local made = part.object
+    if made and part.verb == "box" and not made._result and has_new_net(made)
+      and made.ns.net.inode == place.inode then
+      return true
+    end
+    for _, step in ipairs(part.standing and part.standing.steps or part.steps) do
+      if step.kind == "pin" and step.nskind == "net" and not step.over
+        and step.inode == place.inode and step.cookie == place.cookie then
+        return true
+      end
+    end
+  end
+  return false
+end
+
 --- Undoes all steps.
 -- @treturn nsbox.Error[] what is left
 function Part:undo()

@@ -86,12 +86,24 @@ function M.check(x, kind)
   return nil, require("nsbox.mistake").expected("a pid, a path or a namespace", x)
 end
 
+-- only where boxes are: a mistake is no reason to load them
+local function box_of(name)
+  local boxes = package.loaded["nsbox.box"]
+  return boxes and boxes.named[name]
+end
+
 -- what to do about a place that cannot be opened, as far as its form tells
 local function hint(place, kind, errno)
   local bare = type(place) == "string" and not place:find("/", 1, true)
   if bare and errno == ENOENT and place:find("^%d+$") then
     return ("'%s' is a name under %s; a pid is a number: %s = %s"):format(place, NETNS_DIR, kind,
       place)
+  elseif bare and errno == EINVAL then
+    return ("%s%s is a file, but no namespace: left from a program that crashed, or from before a "
+      .. "restart; remove it (ip netns delete %s)"):format(NETNS_DIR, place, place)
+  elseif bare and errno == ENOENT and box_of(place) then
+    return ("a name is one under %s; there is a box '%s', and a box is named by its object: "
+      .. "%s = scope.boxes.%s"):format(NETNS_DIR, place, kind, place)
   elseif bare and errno == ENOENT then
     return ("there is no network namespace of this name (ip netns shows them); one elsewhere is "
       .. "named by its path or a pid: %s = \"/proc/PID/ns/%s\""):format(kind, kind)

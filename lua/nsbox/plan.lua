@@ -99,6 +99,10 @@ local function net(value)
   return require("nsbox.attach").check_net(value)
 end
 
+local function sysctl(value)
+  return require("nsbox.setting").check(value)
+end
+
 local fields = {
   net = { net, doc = "a bridge, { bridge, name =, INTERFACE }, or a list: networks at birth" },
   name = { "string", max = 64, min = 1, doc = "identity, and default of hostname" },
@@ -109,6 +113,8 @@ local fields = {
   bare = { "boolean", default = false, doc = "only namespaces and maps: what unshare gives" },
   bind = { bind, doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro = }, one or a list" },
   tmpfs = { tmpfs, doc = "\"DIR\" or { DIR, size =, mode = }, one or a list" },
+  sysctl = { sysctl, doc = "{ [\"net.ipv4.ip_forward\"] = 1, … } in its network namespace" },
+  forward = { "boolean", doc = "a router: it forwards IPv4 and IPv6" },
   caps = { caps, doc = "capabilities kept, \"all\", or {}; ambient = list" },
   no_new_privs = { "boolean", doc = "no setuid program gains anything (true; bare: false)" },
   time_offsets = { offsets, doc = "{ monotonic =, boottime = } in seconds" },
@@ -312,19 +318,34 @@ local function mounts_of(plan, o, chosen)
 end
 
 -- ping sends with an ordinary socket where the group may; all mapped ones may
-local function add_network(plan, o, chosen)
-  if o.bare or chosen.net ~= true then
-    return
-  end
-  plan.lo = true
+local function ping_range(plan)
   local ranges = plan.maps and plan.maps.gid
   local first, last = 0, 2147483647
   if ranges then
     first = ranges[1][1]
     last = math.min(first + ranges[1][3] - 1, last)
   end
-  plan.writes = { { "/proc/sys/net/ipv4/ping_group_range", ("%d %d"):format(first, last),
-    optional = true } }
+  return { "/proc/sys/net/ipv4/ping_group_range", ("%d %d"):format(first, last), optional = true }
+end
+
+local function add_network(plan, o, chosen)
+  if chosen.net ~= true then
+    return
+  end
+  local writes = {}
+  if not o.bare then
+    plan.lo = true
+    writes[1] = ping_range(plan)
+  end
+  if o.forward then
+    writes[#writes + 1] = { "/proc/sys/net/ipv4/ip_forward", "1" }
+    -- a kernel without IPv6 has no such file
+    writes[#writes + 1] = { "/proc/sys/net/ipv6/conf/all/forwarding", "1", optional = true }
+  end
+  for _, setting in ipairs(o.sysctl or {}) do
+    writes[#writes + 1] = { "/proc/sys/" .. setting.path, setting.value }
+  end
+  plan.writes = writes
 end
 
 local function conflict(o, chosen)
@@ -337,6 +358,8 @@ local function conflict(o, chosen)
     return "hostname: needs a new uts namespace"
   elseif o.net and chosen.net ~= true then
     return "net: needs a new net namespace"
+  elseif (o.sysctl or o.forward) and chosen.net ~= true then
+    return (o.sysctl and "sysctl" or "forward") .. ": needs a new net namespace"
   elseif (o.bind or o.tmpfs) and not mnt then
     return (o.bind and "bind" or "tmpfs") .. ": needs a new mnt namespace"
   end

@@ -14,10 +14,12 @@
 
 local process = require "nsbox.sys.process"
 
--- verb → its module, whose `make(part, o, level)` returns an object
+-- verb → its module, whose `make(part, o, level)` returns an object; one with two arguments
+-- gets the second after the level
 local VERBS <const> = { box = "nsbox.box", netns = "nsbox.netns", bridge = "nsbox.bridge",
   veth = "nsbox.veth", macvlan = "nsbox.device", ipvlan = "nsbox.device", vlan = "nsbox.device",
-  vxlan = "nsbox.device", add = "nsbox.device", link = "nsbox.link" }
+  vxlan = "nsbox.device", add = "nsbox.device", link = "nsbox.link",
+  sysctl = "nsbox.setting" }
 -- the same, for methods of what a scope made
 local METHODS <const> = { attach = "nsbox.attach" }
 
@@ -97,10 +99,10 @@ function Scope:_within(verb, f, ...)
   return object, part
 end
 
-local function make(self, verb, o, level)
+local function make(self, verb, o, level, more)
   check_open(self, verb, level + 1)
   local object, part = self:_within(verb, require(VERBS[verb] or METHODS[verb]).make, o,
-    level + 3)
+    level + 3, more)
   object._part = part
   if object.fresh == nil then
     object.fresh = part.standing == nil
@@ -111,8 +113,8 @@ end
 Scope._make = make
 
 for verb in next, VERBS do
-  Scope[verb] = function(self, o)
-    local object = make(self, verb, o, 2)
+  Scope[verb] = function(self, o, more)
+    local object = make(self, verb, o, 2, more)
     return object
   end
 end
@@ -123,7 +125,7 @@ end
 -- @function Scope:box
 
 --- Makes a network namespace with a name, as `ip netns add` does.
--- @tparam table|string o `{ name }`
+-- @tparam table|string o `{ name, sysctl = { [key] = value } }`
 -- @treturn nsbox.Namespaces
 -- @function Scope:netns
 
@@ -187,6 +189,12 @@ end
 -- @tparam table|string o `{ name, netns = }`
 -- @treturn nsbox.Link
 -- @function Scope:link
+
+--- Sets kernel settings of a network namespace; with the scope they become what they were.
+-- @param netns any form of it; nil: the caller's own
+-- @tparam table values `{ ["net.ipv4.ip_forward"] = 1, … }`, keys as in sysctl(8)
+-- @treturn nsbox.Made
+-- @function Scope:sysctl
 
 -- off the list; nothing is undone
 function Scope:_drop(part)
@@ -344,8 +352,8 @@ end
 for verb in next, VERBS do
   M[verb] = setmetatable({}, {
     __name = "nsbox." .. verb,
-    __call = function(_, o)
-      local object = make(script_scope(), verb, o, 2)
+    __call = function(_, o, more)
+      local object = make(script_scope(), verb, o, 2, more)
       return object
     end,
   })

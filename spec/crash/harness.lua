@@ -75,7 +75,8 @@ end
 
 local stranger
 
-local SWITCHES = { "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding" }
+local SWITCHES = { "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding",
+  "net/ipv4/ip_default_ttl" }
 
 -- "lo <LOOPBACK,UP> mtu 65536 …", and addresses and routes: what a scope may have borrowed
 local function borrowed(before)
@@ -96,7 +97,10 @@ local function machine()
   end
   local rundir = require("nsbox.rundir").path()
   local values = {}
-  for i, name in ipairs(SWITCHES) do values[i] = slurp("/proc/sys/" .. name) end
+  for i, name in ipairs(SWITCHES) do
+    values[i] = slurp("/proc/sys/" .. name)
+      .. assert(nsbox.sys.netlink.sysctl_get(stranger, name)) .. "\n"
+  end
   return {
     processes = table.concat(processes(), "\n"),
     mounts = table.concat(mounts, "\n"),

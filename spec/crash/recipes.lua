@@ -84,6 +84,13 @@ return {
     lo:close()
     s:link "card":set { "eth7", netns = stranger, addr = "10.7.0.1/24" }:addr "10.8.0.1/24"
   ]] },
+  { "sysctl", [[
+    local s <close> = nsbox.scope()
+    s:sysctl(stranger, { ["net.ipv4.ip_forward"] = 1, ["net.ipv4.ip_default_ttl"] = 65 })
+    s:sysctl(nil, { ["net.ipv6.conf.all.forwarding"] = 1 }):close()
+    s:sysctl(nil, { ["net.ipv4.ip_forward"] = 1 })
+    s:netns { "blue", sysctl = { ["net.ipv4.ip_forward"] = 1 } }
+  ]] },
   { "error", [[
     pcall(function()
       local s <close> = nsbox.scope()

@@ -1,0 +1,255 @@
+-- Failures of networks, provoked where they can be, and what is said about them.
+
+local nsbox = require "nsbox"
+local hints = require "nsbox.hints"
+local machine = require "nsbox.machine"
+local netns = require "netns"
+local failure = require("blame").failure
+
+local netplace = require "nsbox.netplace"
+require "nsbox.hints.network"
+require "lfs"
+
+local KINDS = [[
+kernel/drivers/net/ipvlan/ipvlan.ko.xz: kernel/net/l3mdev.ko
+kernel/net/8021q/8021q.ko.xz:
+]]
+
+-- the machine as it is, but for these files and answers
+local real = {}
+local function pretend(answers)
+  for name, answer in pairs(answers) do
+    real[name] = real[name] or machine[name]
+    machine[name] = type(answer) == "function" and answer or function(key)
+      local value = answer[key]
+      if value == nil then return real[name](key) end
+      return value or nil
+    end
+  end
+end
+
+-- the Error of a request in a place
+local function request(netns_, verb, what, context)
+  local place <close> = netplace.open(netns_, "try")
+  local ok, message, errno = place.nl[verb](place.nl, what)
+  assert(not ok, "nothing failed")
+  return place:failure("try", what[1], message, errno, context)
+end
+
+describe("hints on networks", function()
+  needs "netns"
+
+  after_each(function()
+    for name, f in pairs(real) do machine[name] = f end
+  end)
+
+  local function modules(dep, builtin)
+    local dir = "/lib/modules/6.1.0-test/"
+    pretend {
+      sysctl = { ["kernel.osrelease"] = "6.1.0-test" },
+      read = { [dir .. "modules.dep"] = dep or false,
+        [dir .. "modules.builtin"] = builtin or false },
+      initial_userns = function() return true end,
+      ids = function() return { uid = 0, euid = 0, gid = 0, egid = 0, groups = {} } end,
+    }
+  end
+
+  local function lacking(kind)
+    return hints.hint("add", "link_add", "EOPNOTSUPP", { kind = kind })
+  end
+
+  it("EOPNOTSUPP: which module, and whether it is there at all", function()
+    modules(KINDS, "kernel/drivers/net/veth.ko\n")
+    assert.equal("this kernel has no ipvlan loaded: modprobe ipvlan", lacking "ipvlan")
+    assert.equal("this kernel has no vlan loaded: modprobe 8021q", lacking "vlan")
+    assert.matches("^this kernel %(6.1.0%-test%) has no geneve: there is no module geneve below "
+      .. "/lib/modules/6.1.0%-test;", lacking "geneve")
+    assert.is_nil(lacking "veth") -- it is something else, then
+    modules()
+    assert.matches("^this kernel has no ipvlan: modprobe ipvlan, as root .* tells nothing of its "
+      .. "modules", lacking "ipvlan")
+    modules(KINDS)
+    pretend { initial_userns = function() return false end }
+    assert.equal("this kernel has no ipvlan loaded: as root, outside of any container: modprobe "
+      .. "ipvlan", lacking "ipvlan")
+  end)
+
+  it("EOPNOTSUPP: as the kernel says it", function()
+    netns(function()
+      modules(KINDS)
+      local err = request(nil, "link_add", { "x", kind = "frobnicate" }, { kind = "frobnicate" })
+      assert.same({ "EOPNOTSUPP", "Unknown device type" }, { err.code, err.detail })
+      assert.matches("no module frobnicate below", err.hint)
+    end)
+  end)
+
+  it("EEXIST: what has the name", function()
+    netns(function()
+      sh "ip link add br0 type bridge; ip link add v0 type veth peer name v1"
+      local err = request(nil, "link_add", { "br0", kind = "bridge" })
+      assert.equal("br0 is a device already, a bridge: scope:link \"br0\" borrows it", err.hint)
+      err = request(nil, "link_add", { "v0", kind = "bridge" })
+      assert.equal("v0 is a device already, a veth: scope:link \"v0\" borrows it", err.hint)
+    end)
+  end)
+
+  it("EEXIST: an address, a route", function()
+    netns(function()
+      sh [[ip link add br0 type bridge; ip addr add 10.0.0.1/24 dev br0; ip link set br0 up
+        ip addr add fd00::1/64 dev br0 nodad; ip route add default via 10.0.0.9]]
+      local err = request(nil, "addr_add", { "10.0.0.1/24", dev = "br0" })
+      assert.same({ "EEXIST", "br0 has this address already "
+        .. "(10.0.0.1/24)" }, { err.code, err.hint })
+      err = request(nil, "addr_add", { "fd00::1/64", dev = "br0" })
+      assert.same({ "EEXIST", "br0 has this address already (fd00::1/64)" }, { err.code, err.hint })
+      err = request(nil, "route_add", { "default", via = "10.0.0.8" })
+      assert.equal("there is a route to default already via 10.0.0.9 by br0; one more needs "
+        .. "another "
+        .. "metric", err.hint)
+    end)
+  end)
+
+  it("ENETUNREACH: which subnet lacks", function()
+    netns(function()
+      sh [[ip link add br0 type bridge; ip addr add 10.0.0.1/24 dev br0; ip link set br0 up
+        ip link add br1 type bridge; ip addr add 10.1.0.1/24 dev br1]]
+      local err = request(nil, "route_add", { "default", via = "10.0.5.9" })
+      assert.same({ "ENETUNREACH", "Nexthop has invalid gateway" }, { err.code, err.detail })
+      assert.equal("no subnet has the gateway 10.0.5.9: the subnets are 10.0.0.0/24 on br0, "
+        .. "10.1.0.0/24 on br1; an address beside it, or onlink = true, makes it "
+        .. "reachable", err.hint)
+      err = request(nil, "route_add", { "default", via = "10.1.0.9" })
+      assert.equal("br1, which has the subnet of 10.1.0.9, is not up", err.hint)
+      sh "ip link del br0; ip link del br1"
+      err = request(nil, "route_add", { "default", via = "10.1.0.9" })
+      assert.matches("no device has an address", err.hint)
+    end)
+  end)
+
+  it("ENODEV: which device, and which there are", function()
+    netns(function()
+      sh "ip link add br0 type bridge; ip link add lxcbr0 type bridge"
+      local err = request(nil, "link_add", { "mv0", kind = "macvlan", link = "lxcbr" },
+        { kind = "macvlan", link = "lxcbr" })
+      assert.equal("there is no device lxcbr (did you mean lxcbr0?); there are: br0, lo, lxcbr0",
+        err.hint)
+      err = request(nil, "link_set", { "eth9", up = true })
+      assert.equal("there is no device eth9; there are: br0, lo, lxcbr0", err.hint)
+    end)
+  end)
+
+  it("EBUSY: a macvlan on the port of a bridge", function()
+    needs "macvlan"
+    netns(function()
+      sh("ip link add br0 type bridge; ip link add v0 type veth peer name v1; ip link set v0 "
+        .. "master br0")
+      local err = request(nil, "link_add", { "mv0", kind = "macvlan", link = "v0" },
+        { kind = "macvlan", link = "v0" })
+      assert.same({ "EBUSY", "v0 is a port of br0, which gets all that arrives: put the macvlan on "
+        .. "br0, or take v0 out of it" }, { err.code, err.hint })
+    end)
+  end)
+
+  it("no port of that", function()
+    netns(function()
+      sh("ip link add br0 type bridge; ip link add br1 type bridge; ip link add v0 type veth peer "
+        .. "name v1")
+      local err = request(nil, "link_set", { "br1", master = "br0" }, { master = "br0" })
+      assert.equal("ELOOP", err.code)
+      assert.equal("a bridge such as br0 cannot be a port of itself, nor of one that is a port of "
+        .. "it",
+        err.hint)
+      err = request(nil, "link_set", { "v0", master = "v1" }, { master = "v1" })
+      assert.equal("v1 is no bridge, but a veth: it takes no ports", err.hint)
+      err = request(nil, "link_set", { "v0", mtu = 100000 }, { of = { mtu = 100000 } })
+      assert.equal("the mtu of a veth is from 68 to 65535", err.hint)
+    end)
+  end)
+
+  it("EXFULL: how many ports", function()
+    netns(function()
+      sh("ip link add br0 type bridge; ip link add v0 type veth peer name v1; ip link set v0 "
+        .. "master br0")
+      local place <close> = netplace.open(nil, "try")
+      local err = place:failure("attach", "eth0", "link_add v0: Exchange full", 54,
+        { master = "br0" })
+      assert.equal("EXFULL", err.code)
+      assert.equal("a bridge has 1023 ports at most, and br0 has 1: spread them over several "
+        .. "bridges",
+        err.hint)
+      assert.matches("1023 ports at most: spread", hints.hint("attach", "link_add", "EXFULL"))
+    end)
+  end)
+
+  it("ENOBUFS: reads net.core.rmem_max", function()
+    pretend { sysctl = { ["net.core.rmem_max"] = "4711" } }
+    assert.matches("send less at once, or raise net.core.rmem_max %(4711%)",
+      hints.hint("batch", "link_add", "ENOBUFS"))
+  end)
+
+  it("IPv6 that is off, addresses that no device can have", function()
+    netns(function()
+      sh("ip link add br0 type bridge; ip link add br1 type bridge; /sbin/sysctl -w "
+        .. "net.ipv6.conf.br0.disable_ipv6=1")
+      local err = request(nil, "addr_add", { "fd00::1/64", dev = "br0" })
+      assert.matches("IPv6 is off there", err.hint)
+      err = request(nil, "addr_add", { "ff02::5/64", dev = "br1" })
+      assert.equal("a multicast address cannot be that of a device", err.hint)
+    end)
+  end)
+
+  it("EPERM: the capability, and where", function()
+    local ns = nsbox.sys.ns.open "/proc/self/ns/net"
+    local _, here = ns:id()
+    ns:close()
+    local function refused(place, caps, uid, initial)
+      pretend {
+        has_cap = function() return caps end,
+        ids = function() return { euid = uid } end,
+        initial_userns = function() return initial end,
+      }
+      return hints.hint("bridge", "link_add", "EPERM", { place = place })
+    end
+    local own, other = { inode = here }, { inode = here + 1, label = "netns blue" }
+    assert.equal("this needs CAP_NET_ADMIN in the user namespace that owns the network namespace, "
+      .. "and this process has it nowhere; private networks of an ordinary user are to come; "
+      .. "today: "
+      .. "unshare -Urnm lua5.4 script.lua", refused(own, false, 1000, true))
+    assert.equal("this needs CAP_NET_ADMIN in the user namespace that owns the network namespace "
+      .. "in "
+      .. "netns blue, and this process has it nowhere", refused(other, false, 1000, true))
+    assert.matches("only in this user namespace %(its root is uid %d+ outside%)",
+      refused(own, true, 0, false))
+    assert.matches("in the initial user namespace; the network namespace in netns blue belongs to",
+      refused(other, true, 0, true))
+  end)
+
+  it("EPERM: as an ordinary user #user", function()
+    local err = failure(function() nsbox.scope():bridge "br0" end, "EPERM")
+    assert.matches("today: unshare %-Urnm lua5.4", err.hint)
+  end)
+
+  it("a name that is no namespace: a box, a pid, a file that is left", function()
+    local function hint(name, code)
+      return failure(function() nsbox.net.links(name) end, code).hint
+    end
+    assert.matches("'4711' is a name under /run/netns/; a pid is a number: net = 4711",
+      hint("4711", "ENOENT"))
+    assert.matches("^there is no network namespace of this name", hint("webserver", "ENOENT"))
+    needs "maps"
+    local s <close> = nsbox.scope()
+    s:box { name = "webserver" }
+    assert.equal("a name is one under /run/netns/; there is a box 'webserver', and a box is named "
+      .. "by "
+      .. "its object: net = scope.boxes.webserver", hint("webserver", "ENOENT"))
+  end)
+
+  it("a file that is left under /run/netns #root", function()
+    sh "mkdir -p /run/netns; touch /run/netns/stale"
+    finally(function() sh "rm /run/netns/stale; rmdir /run/netns" end)
+    local err = failure(function() nsbox.scope():bridge { "br0", netns = "stale" } end, "EINVAL")
+    assert.equal("/run/netns/stale is a file, but no namespace: left from a program that crashed, "
+      .. "or "
+      .. "from before a restart; remove it (ip netns delete stale)", err.hint)
+  end)
+end)

@@ -1,0 +1,251 @@
+local nsbox = require "nsbox"
+local netns = require "netns"
+local children = require "children"
+local blame = require "blame"
+local misuse, failure = blame.misuse, blame.failure
+
+local FORWARD <const> = "net.ipv4.ip_forward"
+local RANGE <const> = "net.ipv4.ip_local_port_range"
+
+-- by another way than the one that wrote
+local function value(path, enter)
+  return ((sh((enter or "") .. " cat /proc/sys/" .. path)):gsub("%s+", " "):gsub(" $", ""))
+end
+
+describe("nsbox.sys.netlink.sysctl_get, sysctl_set", function()
+  needs "netns"
+
+  it("read and write what is in that namespace #valgrind", function()
+    netns(function()
+      local netlink = nsbox.sys.netlink
+      local ns <close> = netns.new()
+      assert.equal("0", netlink.sysctl_get(ns, "net/ipv4/ip_forward"))
+      assert.is_true(netlink.sysctl_set(ns, "net/ipv4/ip_forward", "1"))
+      assert.equal("1", netlink.sysctl_get(ns, "net/ipv4/ip_forward"))
+      assert.equal("0", netlink.sysctl_get(nil, "net/ipv4/ip_forward"))
+      assert.equal("0", value "net/ipv4/ip_forward")
+      assert.same({ n = 3, nil, "/proc/sys/net/ipv4/nope: No such file or directory", 2 },
+        table.pack(netlink.sysctl_get(ns, "net/ipv4/nope")))
+      assert.equal(22, (select(3, netlink.sysctl_set(ns, "net/ipv4/ip_forward", "x"))))
+    end)
+  end)
+
+  it("raise on other names", function()
+    local get = nsbox.sys.netlink.sysctl_get
+    assert.error_matches(function() get(nil, "kernel/hostname") end, 'begins with "net/"')
+    assert.error_matches(function() get(nil, "net/../kernel/hostname") end, "no name of a setting")
+    assert.error_matches(function() get(nil) end, "string expected")
+  end)
+end)
+
+describe("scope:sysctl", function()
+  it("says what is wrong at the caller's line", function()
+    local s <close> = nsbox.scope()
+    local function wrong(key, set, text)
+      misuse(function() s:sysctl(nil, { [key] = set }) end, text)
+    end
+    wrong("kernel.hostname", "x", "only settings below net belong to a network namespace, not "
+      .. "kernel.*")
+    wrong("net/ipv4/ip_forward", 1, "is a path; a key has dots: 'net.ipv4.ip_forward'")
+    wrong("/proc/sys/net/ipv4/ip_forward", 1, "is a path; a key has dots: 'net.ipv4.ip_forward'")
+    wrong("net.ipv4.//.x", 1, "'net.ipv4.//.x' is no key")
+    wrong("net.ipv4..x", 1, "'net.ipv4..x' is no key")
+    wrong("net.ipv4./.x", 1, "'net.ipv4./.x' is no key")
+    wrong(1, 1, "expected keys as 'net.ipv4.ip_forward'")
+    wrong(FORWARD, {}, "'net.ipv4.ip_forward': expected an integer")
+    wrong(FORWARD, 1.5, "'net.ipv4.ip_forward': expected an integer")
+    wrong(FORWARD, "1\n2", "expected an integer, true, false or one line of text")
+    misuse(function() s:sysctl(nil, {}) end, "sysctl: which settings?")
+    misuse(function() s:sysctl() end, "sysctl: expected { [key] = value, … }, got")
+    misuse(function() s:sysctl(-1, { [FORWARD] = 1 }) end, "sysctl: expected a pid")
+    misuse(function() s:netns { "x", sysctl = { ["kernel.x"] = 1 } } end, "netns: sysctl: "
+      .. "'kernel.x'")
+    misuse(function() s:box { sysctl = { [FORWARD] = 1 }, namespaces = { net = false } } end,
+      "box: sysctl: needs a new net namespace")
+    misuse(function() s:box { forward = true, namespaces = { "user" } } end,
+      "box: forward: needs a new net namespace")
+  end)
+
+  it("sets, and sets back what is still as it was left", function()
+    needs "netns"
+    netns(function()
+      local s = nsbox.scope()
+      local made = s:sysctl(nil, { [FORWARD] = true, [RANGE] = "5000 5001" })
+      assert.equal("sysctl net.ipv4.ip_forward=1 net.ipv4.ip_local_port_range=5000 5001",
+        tostring(made))
+      assert.same({ "1", "5000 5001" },
+        { value "net/ipv4/ip_forward", value "net/ipv4/ip_local_port_range" })
+      s:close()
+      assert.same({ "0", "32768 60999" },
+        { value "net/ipv4/ip_forward", value "net/ipv4/ip_local_port_range" })
+      s = nsbox.scope()
+      s:sysctl(nil, { [RANGE] = "5000 5001" })
+      sh "echo 6000 6001 > /proc/sys/net/ipv4/ip_local_port_range" -- somebody else's from here on
+      s:close()
+      assert.equal("6000 6001", value "net/ipv4/ip_local_port_range")
+      -- one after the other
+      s = nsbox.scope()
+      s:sysctl(nil, { ["net.ipv4.ip_default_ttl"] = 65 })
+      local second = s:sysctl(nil, { ["net.ipv4.ip_default_ttl"] = 66 })
+      second:close()
+      second:close()
+      assert.equal("65", value "net/ipv4/ip_default_ttl")
+      s:sysctl(nil, { ["net.ipv4.ip_default_ttl"] = 67 })
+      s:close()
+      assert.equal("64", value "net/ipv4/ip_default_ttl")
+      s = nsbox.scope()
+      s:sysctl(nil, { [FORWARD] = 1 }):release()
+      s:close()
+      assert.equal("1", value "net/ipv4/ip_forward")
+    end)
+  end)
+
+  it("leaves what another scope needs to the last of them", function()
+    needs "netns"
+    netns(function()
+      for _, order in ipairs { { 1, 2, 3 }, { 3, 2, 1 }, { 2, 3, 1 } } do
+        local scopes = { nsbox.scope(), nsbox.scope(), nsbox.scope() }
+        for _, s in ipairs(scopes) do s:sysctl(nil, { [FORWARD] = 1 }) end
+        for i, which in ipairs(order) do
+          scopes[which]:close()
+          assert.equal(i < 3 and "1" or "0", value "net/ipv4/ip_forward")
+        end
+      end
+    end)
+  end)
+
+  it("takes a device with a dot in its name as sysctl does", function()
+    needs "netns"
+    netns(function()
+      sh "ip link add br0.1 type bridge"
+      local s = nsbox.scope()
+      s:sysctl(nil, { ["net.ipv4.conf.br0/1.forwarding"] = 1 })
+      assert.equal("1", value "net/ipv4/conf/br0.1/forwarding")
+      assert.equal("1\n",
+        (sh "/sbin/sysctl -n net.ipv4.conf.br0/1.forwarding"))
+      s:close()
+      assert.equal("0", value "net/ipv4/conf/br0.1/forwarding")
+    end)
+  end)
+
+  it("undoes nothing where the device, or the namespace, is gone", function()
+    needs "netns"
+    netns(function()
+      sh "ip link add br0 type bridge"
+      local ns = netns.new()
+      local s = nsbox.scope()
+      s:sysctl(nil, { ["net.ipv4.conf.br0.forwarding"] = 1 })
+      s:sysctl(ns, { [FORWARD] = 1 })
+      sh "ip link del br0"
+      ns:close()
+      s:close()
+    end)
+  end)
+
+  it("names what it cannot do", function()
+    needs "netns"
+    netns(function()
+      local s <close> = nsbox.scope()
+      local function hint(key, set, code)
+        return failure(function() s:sysctl(nil, { [key] = set }) end, code).hint
+      end
+      assert.equal("did you mean 'net.ipv4.ip_forward'?", hint("net.ipv4.ip_forwad", 1, "ENOENT"))
+      assert.equal("there is no device eth7; there are: lo",
+        hint("net.ipv4.conf.eth7.rp_filter", 1, "ENOENT"))
+      assert.matches("^this kernel has no setting net.foo.bar", hint("net.foo.bar", 1, "ENOENT"))
+      assert.equal("'x' is no value for it; now it is '0'", hint(FORWARD, "x", "EINVAL"))
+      assert.matches("can only be written", hint("net.ipv4.route.flush", 1, "EACCES"))
+      assert.matches("can only be read",
+        hint("net.ipv4.tcp_available_congestion_control", "x", "EACCES"))
+      assert.equal("scope (here): empty", tostring(s))
+    end)
+  end)
+
+  describe("in namespaces of the scope #root", function()
+    after_each(function() sh "umount /run/netns; rmdir /run/netns" end)
+
+    it("needs no step", function()
+      local s = nsbox.scope()
+      s:netns { "blue", sysctl = { [FORWARD] = 1 } }
+      assert.equal("1", value("net/ipv4/ip_forward", "ip netns exec blue"))
+      s:sysctl("blue", { [FORWARD] = 0 })
+      assert.equal("0", value("net/ipv4/ip_forward", "ip netns exec blue"))
+      assert.equal(0, #s._parts[2].steps)
+      local t = nsbox.scope() -- another scope has to put it back
+      t:sysctl("blue", { [FORWARD] = 1 })
+      assert.equal("1", value("net/ipv4/ip_forward", "ip netns exec blue"))
+      t:close()
+      assert.equal("0", value("net/ipv4/ip_forward", "ip netns exec blue"))
+      local err = failure(function()
+        s:netns { "red", sysctl = { ["net.ipv4.nope"] = 1 } }
+      end, "ENOENT")
+      assert.same({ "netns red", "net.ipv4.nope" }, { err.netns, err.subject })
+      assert.is_nil(slurp "/run/netns/red")
+      s:close()
+    end)
+
+    it("is committed with a named scope, and recovered", function()
+      sh "ip netns add blue"
+      finally(function() sh "ip netns del blue" end)
+      local function declare()
+        local s = nsbox.scope "shop"
+        local made = s:sysctl("blue", { [FORWARD] = 1 })
+        s:commit()
+        s:close()
+        return made.fresh
+      end
+      assert.is_true(declare())
+      assert.is_false(declare())
+      assert.matches("sysctl net.ipv4.ip_forward in netns blue +net.ipv4.ip_forward = 1 %(was 0%)",
+        nsbox.scope.show "shop")
+      sh "ip netns exec blue sysctl net.ipv4.ip_forward=0"
+      assert.matches("gone", nsbox.scope.show "shop")
+      assert.is_true(declare())
+      nsbox.scope.remove "shop"
+      assert.equal("0", value("net/ipv4/ip_forward", "ip netns exec blue"))
+      children.script [[
+        local nsbox = require "nsbox"
+        nsbox.sysctl("blue", { ["net.ipv4.ip_forward"] = 1 })
+        nsbox.sys.process.open(nsbox.sys.process.getpid()):kill "KILL"
+      ]]
+      assert.equal("1", value("net/ipv4/ip_forward", "ip netns exec blue"))
+      assert.equal(1, nsbox.scope.recover())
+      assert.equal("0", value("net/ipv4/ip_forward", "ip netns exec blue"))
+    end)
+  end)
+end)
+
+describe("a box", function()
+  needs "maps"
+
+  local FILES <const> = { "cat", "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv6/conf/all/forwarding", "/proc/sys/net/ipv4/ip_default_ttl" }
+
+  it("gets its settings at birth", function()
+    local s <close> = nsbox.scope()
+    local function show(o)
+      local b <close> = s:box(o)
+      return b:exec(FILES).stdout
+    end
+    assert.equal("0\n0\n64\n", show {})
+    assert.equal("1\n1\n65\n",
+      show { forward = true, sysctl = { ["net.ipv4.ip_default_ttl"] = 65 } })
+    assert.equal("1\n1\n64\n", show { forward = true, bare = true })
+    local err = failure(function() s:box { sysctl = { ["net.ipv4.nope"] = 1 } } end, "ENOENT")
+    assert.same({ "write", "/proc/sys/net/ipv4/nope" }, { err.step, err.subject })
+    assert.equal("scope (here): empty", tostring(s))
+  end)
+
+  it("is set from outside, without a step", function()
+    local s <close> = nsbox.scope()
+    local b = s:box {}
+    s:sysctl(b, { [FORWARD] = 1 })
+    assert.equal("1\n0\n64\n", b:exec(FILES).stdout)
+    assert.equal(0, #s._parts[2].steps)
+    local t = nsbox.scope()
+    t:sysctl(b.pid, { [FORWARD] = 0 })
+    assert.equal("0\n0\n64\n", b:exec(FILES).stdout)
+    t:close()
+    assert.equal("1\n0\n64\n", b:exec(FILES).stdout)
+  end)
+end)
