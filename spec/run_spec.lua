@@ -541,6 +541,15 @@ describe("nsbox.run #uml", function()
     assert.matches('process.status%b() = "exit", 0', out)
   end)
 
+  it("runs a program whose file has capabilities that the box has not #root", function()
+    local file = tmpdir() .. "/ping"
+    assert.equal("", (sh(("cp /bin/true %s && setcap cap_net_raw+ep %s"):format(file, file))))
+    assert.equal(0, (run { file }))
+    assert.equal(0, (run { "/mnt/ping", bind = { file:gsub("/ping$", ""), to = "/mnt" } }))
+    local err = failure { file, no_new_privs = false }
+    assert.same({ "exec", "EPERM" }, { err.step, err.code })
+  end)
+
   it("leaves nothing when a step fails, whichever it is #fault", function()
     local steps = 0
     local file = tmpdir() .. "/fault.lua"

@@ -268,17 +268,22 @@ local function add_defences(mounts)
   end
 end
 
--- What every box has that is made with the same two choices: checked once, see
+-- What a program cannot gain by exec it is not offered: with no_new_privs a
+-- file's capabilities would only make the exec fail (Debian's ping has one).
+local ATTRIBUTES <const> = { [true] = { "ro", "nosuid" }, [false] = { "ro" } }
+
+-- What every box has that is made with the same choices: checked once, see
 -- process.mounts, and a list of the one element that it is then.
-local constant = { [true] = {}, [false] = {} }
-local function constant_mounts(bare, own_proc)
-  local made = constant[bare][own_proc]
+local constant = { bare = {}, [true] = {}, [false] = {} }
+local function constant_mounts(bare, no_new_privs, own_proc)
+  local list = constant[bare and "bare" or no_new_privs]
+  local made = list[own_proc]
   if made then
     return made
   end
   local mounts = {}
   if not bare then
-    mounts[1] = { attr = "/", set = { "ro" }, recursive = true }
+    mounts[1] = { attr = "/", set = ATTRIBUTES[no_new_privs], recursive = true }
     if not own_proc then
       mounts[2] = { attr = "/proc", clear = { "ro" }, optional = true }
     end
@@ -291,12 +296,12 @@ local function constant_mounts(bare, own_proc)
     add_defences(mounts)
   end
   made = { process.mounts(mounts) }
-  constant[bare][own_proc] = made
+  list[own_proc] = made
   return made
 end
 
 local function mounts_of(plan, o, chosen)
-  local made = constant_mounts(o.bare, chosen.pid ~= nil)
+  local made = constant_mounts(o.bare, plan.no_new_privs, chosen.pid ~= nil)
   if not o.bind and not o.tmpfs then
     return made
   end
@@ -311,7 +316,9 @@ local function mounts_of(plan, o, chosen)
     mounts[#mounts + 1] = t
   end
   for i, b in ipairs(o.bind or {}) do
-    mounts[#mounts + 1] = { place = i, target = b.to, set = b.ro and { "ro" } or nil,
+    local nosuid = not o.bare and plan.no_new_privs
+    mounts[#mounts + 1] = { place = i, target = b.to,
+      set = b.ro and ATTRIBUTES[nosuid] or nosuid and { "nosuid" } or nil,
       clear = not b.ro and not o.bare and { "ro" } or nil }
   end
   return mounts
@@ -420,6 +427,10 @@ function M.build(o, op, level)
   if chosen.user == true then
     plan.maps = require("nsbox.idmap").resolve(o.maps, op, who)
   end
+  plan.no_new_privs = o.no_new_privs
+  if plan.no_new_privs == nil then
+    plan.no_new_privs = not o.bare
+  end
   local user = o.user and require("nsbox.user").resolve(o.user, box_reader(o), op)
   add_ids(plan, user, chosen, who)
   if chosen.uts == true then
@@ -432,10 +443,6 @@ function M.build(o, op, level)
   end
   local privileged = chosen.user or euid == 0
   add_caps(plan, o, privileged)
-  plan.no_new_privs = o.no_new_privs
-  if plan.no_new_privs == nil then
-    plan.no_new_privs = not o.bare
-  end
   plan.setsid = not o.bare
   plan.init = o.init
   plan.env, plan.path = program.environment(o.env, user and user.home
