@@ -253,6 +253,26 @@ describe("nsbox.link", function()
       end)
     end)
 
+    it("that is a bridge takes cards, of this scope", function()
+      needs "bridge"
+      with(function(s, nl)
+        local stranger <close> = elsewhere()
+        assert(nl:link_add { "docker0", kind = "bridge", up = true })
+        assert(nl:addr_add { "172.17.0.1/16", dev = "docker0" })
+        local before = state "docker0"
+        failure(function() s:bridge { "docker0", addr = false } end, "EEXIST")
+        local card = s:link("docker0"):attach(stranger.pid, { addr = "auto" })
+        assert.same({ "eth0", "172.17.0.2", "docker0" }, { card.name, card.ip, card.master })
+        assert.equal("eth0 lo", names(stranger.pid))
+        s:close()
+        assert.equal("lo", names(stranger.pid))
+        before.mac, before.flags = nil, nil -- what a bridge without ports has is another thing
+        local after = state "docker0"
+        after.mac, after.flags = nil, nil
+        assert.same(before, after)
+      end)
+    end)
+
     it("may be what others stand on: a second card on a real one", function()
       needs "macvlan"
       with(function(s)

@@ -70,6 +70,26 @@ describe("nsbox.shape", function()
     end)
   end)
 
+  it("of a cable is that of both ends, and of a card on a bridge both ways", function()
+    needs "netns"
+    with(function(s)
+      s:veth { { "a" }, { "b", rate = "2mbit" }, rate = "1mbit" }
+      assert.same({ 125000, 250000 }, { root("a").options.rate, root("b").options.rate })
+      local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+      local there <close> = netns.new()
+      s:veth { { "c", rate = "1mbit" }, { "d" } }
+      assert.same({ "tbf", "noqueue" }, { root("c").kind, root("d").kind })
+      local card = br:attach(there, { rate = "8mbit", peer = "p0" })
+      assert.equal(1000000, root("p0").options.rate)
+      local inner <close> = assert(sys.netlink.open(there))
+      local found
+      for _, q in ipairs(inner:qdisc_list { dev = card.index }) do
+        found = q.parent == "root" and q
+      end
+      assert.same({ "tbf", 8000000 }, { found.kind, found.data.rate })
+    end)
+  end)
+
   it("gives a borrowed device back what it had", function()
     needs "netns"
     with(function(s, nl)
