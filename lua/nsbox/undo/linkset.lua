@@ -137,16 +137,28 @@ local function is_it(record, step, index)
   return record.index == index or not index and record.mac == step.mac
 end
 
+-- it never left, or came back by itself: then with the name that it had there, or
+-- any one if that is taken
 local function at_home(home, step)
   local record = home.nl:link_get(tostring(step.dev))
-  return is_it(record, step, step.index) and record
-    or record and record.mac == step.mac and is_it(record, step) and record
+  if is_it(record, step, step.index) or is_it(record, step) then
+    return record
+  end
+  for _, what in ipairs { tostring(step.to_dev), step.to_index or step.index, step.index } do
+    record = home.nl:link_get(what)
+    if is_it(record, step) then
+      return record
+    end
+  end
 end
 
 local function settle(home, step)
   local record = at_home(home, step)
   if not record then
     return
+  elseif record.name ~= tostring(step.dev) then
+    home.nl:link_set { record.index, up = false }
+    home.nl:link_set { record.index, name = tostring(step.dev) }
   end
   for addr in tostring(step.addrs or ""):gmatch "%S+" do
     home.nl:addr_add { addr, dev = record.index, nodad = addr:find(":", 1, true) and true or nil }
