@@ -74,6 +74,22 @@ describe("hints on networks", function()
       .. "ipvlan", lacking "ipvlan")
   end)
 
+  it("ENOENT, EEXIST: which discipline is missing, or in the way", function()
+    modules()
+    assert.matches("^this kernel has no netem: modprobe sch_netem, as root",
+      hints.hint("set", "qdisc_replace", "ENOENT", { about = "netem" }))
+    assert.matches("a queueing discipline that somebody gave it",
+      hints.hint("set", "qdisc_add", "EEXIST", {}))
+  end)
+
+  it("of a kind that is written wrong, and of a device that is open", function()
+    assert.equal("there is no kind dumy here (did you mean 'dummy'?)", hints.hint("add",
+      "link_add", "EOPNOTSUPP", { kind = "dumy", kinds = { dummy = {}, ifb = {} } }))
+    modules()
+    assert.matches("modprobe tun", hints.hint("add", "tuntap_add", "ENOENT", {}))
+    assert.matches("/dev/net/tun", hints.hint("add", "tuntap_add", "EACCES", {}))
+  end)
+
   it("EOPNOTSUPP: as the kernel says it", function()
     netns(function()
       modules(KINDS)

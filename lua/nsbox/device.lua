@@ -96,6 +96,8 @@ local KINDS <const> = {
   vrf = { must = "table", fields = {
     table = number(0xffffffff, "number of its routing table", 1),
   } },
+  dummy = { fields = {} },
+  ifb = { fields = {} },
   tun = { fields = tun, ioctl = true },
   tap = { fields = tun, ioctl = true },
 }
@@ -236,7 +238,7 @@ function M.make(part, given, level)
   local o, kind, spec = checked(verb, given, level + 1)
   local place <close> = netplace.open(o.netns, verb)
   local base <close>, below = open_below(o, verb)
-  local context = { kind = kind, base = base, link = below, of = o }
+  local context = { kind = kind, kinds = KINDS, base = base, link = below, of = o }
   if part:stands(o[1], identity(o, place, base, below)) then
     return link.of(place, o, place:check(verb, o[1], place.nl:link_get(o[1])))
   end

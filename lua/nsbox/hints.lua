@@ -29,7 +29,8 @@ local families = {
   link_add = "network", link_set = "network", link_del = "network", link_get = "network",
   port_set = "network", addr_add = "network", addr_del = "network", route_add = "network",
   route_del = "network", route_replace = "network", tuntap_add = "network",
-  qdisc_add = "network", sysctl = "network", netlink = "network", monitor = "network",
+  qdisc_add = "network", qdisc_replace = "network", addr_replace = "network",
+  sysctl = "network", netlink = "network", monitor = "network",
 }
 
 -- what means the same in every step

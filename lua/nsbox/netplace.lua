@@ -181,7 +181,8 @@ function Place:failure(op, subject, message, errno, context)
   -- "link_add br0: the kernel's sentence", "addr_add fd00::1/64: …"
   local verb, what, detail = message:match "^(%l+_%l+) ?(.-): (.*)$"
   what = what and what:gsub(" dev %S+$", "")
-  if verb and not verb:find "^link" and not verb:find "^port" and what ~= "" then
+  local other = what ~= "" and what ~= subject
+  if verb and not verb:find "^link" and not verb:find "^port" and other then
     subject = what .. " on " .. subject
   end
   context = context or {}

@@ -218,6 +218,10 @@ end
 
 local function no_kind(context)
   local kind = context.kind or context.of and context.of.type
+  local near = kind and require("nsbox.mistake").suggest(kind, context.kinds or {})
+  if near and near ~= kind then
+    return ("there is no kind %s here (did you mean '%s'?)"):format(kind, near)
+  end
   return no_master(context) or kind and lacks(kind, MODULES[kind] or kind)
 end
 
@@ -416,7 +420,32 @@ M.link_add = {
   end,
 }
 M.link_set, M.link_del, M.link_get = M.link_add, M.link_add, M.link_add
-M.port_set, M.tuntap_add, M.qdisc_add = M.link_add, M.link_add, M.link_add
+M.port_set = M.link_add
+
+M.tuntap_add = {
+  EPERM = refused,
+  EBUSY = taken,
+  ENOENT = function()
+    return lacks("tun", "tun")
+  end,
+  EACCES = function()
+    return "making a tun or tap device takes /dev/net/tun open for writing: see its mode"
+  end,
+}
+
+M.qdisc_add = {
+  EPERM = refused, EACCES = refused,
+  ENOENT = function(context)
+    local kind = context.kind or (context.about or ""):match "^%S+"
+    return kind and lacks(kind, MODULES[kind] or "sch_" .. kind)
+  end,
+  EEXIST = function(context)
+    return ("the device has a queueing discipline that somebody gave it (tc qdisc show%s): it is "
+      .. "not replaced on one that is borrowed"):format(where(context.place))
+  end,
+  ENODEV = no_device,
+}
+M.qdisc_replace = M.qdisc_add
 
 M.addr_add = {
   EPERM = refused, EACCES = function(context)
@@ -428,7 +457,7 @@ M.addr_add = {
   EINVAL = address_invalid, EADDRNOTAVAIL = address_invalid,
   ENOBUFS = overrun,
 }
-M.addr_del = M.addr_add
+M.addr_del, M.addr_replace = M.addr_add, M.addr_add
 
 M.route_add = {
   EPERM = refused, EACCES = refused,
