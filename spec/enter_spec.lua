@@ -23,6 +23,17 @@ describe("entering", function()
       SHOW)), some:exec({ "sh", "-c", SHOW }).stdout)
   end)
 
+  it("goes where the user namespace is the caller's own #root", function()
+    local p <close> = assert(nsbox.sys.process.spawn { argv = { "sleep", "60" }, env = {},
+      new = { "net", "uts", "mnt" }, hostname = "there" })
+    local all <close> = ns.of(p:pid())
+    assert.equal(sh(("nsenter -a -t %d sh -c '%s'"):format(p:pid(), SHOW)),
+      all:exec({ "sh", "-c", SHOW }).stdout)
+    assert.equal("there\n", all:exec({ "hostname" }).stdout)
+    p:kill "KILL"
+    require("children").ending(p)
+  end)
+
   it("goes into a namespace whose owner is a level further up", function()
     local box <close> = nsbox.box { bare = true }
     local p <close> = box:spawn { "unshare", "-Urn", "sh", "-c", "readlink /proc/self/ns/net; cat",

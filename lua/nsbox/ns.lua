@@ -286,12 +286,21 @@ local function open_handles(self, op, level)
   return self._handles
 end
 
+-- a user namespace other than our own: to enter that again, the kernel refuses
+local function other_user(self)
+  local own = self.user and require("nsbox.sys.fd").stat "/proc/self/ns/user"
+  return self.user and not (own and own.ino == self.user.inode and own.dev == self.user.dev)
+end
+
 local function place_of(self, op)
   local handles, join = open_handles(self, op, 3), {}
-  for i, kind in ipairs(self.kinds) do
-    join[i] = handles[kind]
+  local enters_user = other_user(self)
+  for _, kind in ipairs(self.kinds) do
+    if kind ~= "user" or enters_user then
+      join[#join + 1] = handles[kind]
+    end
   end
-  local root = self.user and 0 or nil
+  local root = enters_user and 0 or nil
   return { join = join, uid = root, gid = root, setgroups = self._setgroups,
     name = tostring(self) }
 end
