@@ -100,27 +100,36 @@ $(BUILD)/lua/%.lua: lua/%.lua
 	@mkdir -p $(@D)
 	@$(LUA) -e 'assert(assert(io.open("$@", "wb")):write(string.dump(assert(loadfile "$<"))))'
 
-# nsbox/run.lua brings along the modules that every run needs: to find and open
-# a file for each takes longer than to load what is in it.  These chunks have
-# no line numbers of their own; a mistake is blamed on a line of the script.
-RUN_NEEDS := kinds opts program plan wait stream process idmap defaults result
+# The modules by which scripts begin bring along what each use of them needs: to
+# find and open a file for each takes longer than to load what is in it.  These
+# chunks have no line numbers of their own; a mistake is blamed on a line of the
+# script.
+LAUNCH := kinds opts program wait stream process result
+NEEDS_run   := $(LAUNCH) plan idmap defaults
+NEEDS_ns    := $(LAUNCH) place enter
+NEEDS_scope := $(LAUNCH) plan idmap defaults box part undo undo/process
+BUNDLES := run ns scope
 define BUNDLE
 local function code(name)
-  return string.dump(assert(loadfile("lua/nsbox/" .. name .. ".lua")), true)
+  return ("%q"):format(string.dump(assert(loadfile("lua/nsbox/" .. name .. ".lua")), true))
 end
-local parts = {}
-for name in ("$(RUN_NEEDS)"):gmatch "%S+" do
-  parts[#parts + 1] = ("package.preload['nsbox.%s'] = load(%q)"):format(name, code(name))
+local parts = { "local preload, loaded = package.preload, package.loaded" }
+for name in ("$(NEEDS_$*)"):gmatch "%S+" do
+  local key = ("%q"):format("nsbox." .. name:gsub("/", "."))
+  parts[#parts + 1] = ("if not (loaded[%s] or preload[%s]) then preload[%s] = load(%s) end")
+    :format(key, key, key, code(name))
 end
-parts[#parts + 1] = ("return load(%q)(...)"):format(code "run")
-local chunk = assert(load(table.concat(parts, "\n"), "=run"))
+parts[#parts + 1] = ("return load(%s)(...)"):format(code "$*")
+local chunk = assert(load(table.concat(parts, "\n"), "=$*"))
 assert(assert(io.open("$@", "wb")):write(string.dump(chunk, true)))
 endef
-export BUNDLE
 
-$(BUILD)/lua/nsbox/run.lua: lua/nsbox/run.lua $(RUN_NEEDS:%=lua/nsbox/%.lua)
+.SECONDEXPANSION:
+$(BUNDLES:%=$(BUILD)/lua/nsbox/%.lua): $(BUILD)/lua/nsbox/%.lua: lua/nsbox/%.lua \
+		$$(addsuffix .lua,$$(addprefix lua/nsbox/,$$(NEEDS_$$*)))
 	@mkdir -p $(@D)
-	@$(LUA) -e "$$BUNDLE"
+	$(file >$@.bundle,$(BUNDLE))
+	@$(LUA) $@.bundle && rm $@.bundle
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/init/*.d)
 
