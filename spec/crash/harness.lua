@@ -251,6 +251,10 @@ for _, recipe in ipairs(recipes) do
   -- in a user namespace of one id no program has others to change to
   local possible = not recipe.ids
     or slurp "/proc/self/uid_map":match "^%s*%d+%s+%d+%s+(%d+)" ~= "1"
+  -- nor may everybody open every file
+  local file = recipe.file and io.open(recipe.file, "r+b")
+  possible = possible and (file or not recipe.file)
+  if file then file:close() end
   if possible and (not next(wanted) or wanted[recipe[1]]) then chosen[#chosen + 1] = recipe end
 end
 

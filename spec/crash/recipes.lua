@@ -70,10 +70,14 @@ return {
     s:macvlan { "eth1", link = br, netns = stranger, addr = "10.0.3.2/24" }
     s:macvlan { "mv0", link = "br0", mode = "private" }:close()
     s:vxlan { "vx0", id = 5, link = br, remote = "10.0.3.9", netns = stranger }
-    s:add { "tap0", type = "tap", mtu = 1400, addr = "10.0.4.1/24" }
-    s:add { "tun0", type = "tun", netns = stranger }
     s:add { "ifb0", type = "ifb" }:set { netns = stranger }
   ]] },
+  { "tap", [[
+    local s <close> = nsbox.scope()
+    s:add { "tap0", type = "tap", mtu = 1400, addr = "10.0.4.1/24" }
+    s:add { "tun0", type = "tun", netns = stranger }
+    s:add { "tap1", type = "tap" }:close()
+  ]], file = "/dev/net/tun" },
   { "link", [[
     local s <close> = nsbox.scope()
     local lo = s:link "lo"
