@@ -83,6 +83,20 @@ describe("a named scope #root", function()
     assert.equal("", names())
   end)
 
+  it("finds what has a number for a name", function()
+    local s = nsbox.scope "1"
+    s:netns "007"
+    s:bridge "12"
+    s:commit()
+    s:close()
+    s = nsbox.scope "1"
+    assert.same({ false, false }, { s:netns("007").fresh, s:bridge("12").fresh })
+    s:commit()
+    s:close()
+    nsbox.scope.remove "1"
+    assert.equal("", names())
+  end)
+
   it("makes again what somebody removed", function()
     local s = nsbox.scope "shop"
     s:netns "blue"

@@ -1,7 +1,8 @@
 --- The lines of a journal: what they look like, and what they say together.
 --
 -- A line is a word, a number and fields, separated by tabs, each field
--- `name=value`; "%", tabs, control characters are written as %XX. The words:
+-- `name=value`; "%", control characters, and the first character of a text that
+-- would be read as a number or a boolean, are written as %XX. The words:
 --
 --     nsbox    VERSION boot= pidns= name= time=    the first line
 --     run      0 pid=                       who writes from here on
@@ -22,10 +23,18 @@ local VERSION <const> = 1
 
 local M = { VERSION = VERSION }
 
-local function escape(text)
-  return (text:gsub("[%c%%]", function(c)
-    return ("%%%02X"):format(c:byte())
-  end))
+local function coded(c)
+  return ("%%%02X"):format(c:byte())
+end
+
+local function escape(value)
+  local text = tostring(value)
+  if type(value) ~= "string" then
+    return text
+  elseif text:find "^%-?%d+$" or text == "true" or text == "false" then
+    return coded(text) .. text:sub(2) -- a name such as 007 stays one
+  end
+  return (text:gsub("[%c%%]", coded))
 end
 
 local function unescape(text)
@@ -46,7 +55,7 @@ function M.line(word, n, fields)
     local kind = type(value)
     if (kind == "string" or kind == "number" or kind == "boolean") and name ~= "n"
       and name:byte() ~= 95 then
-      parts[#parts + 1] = name .. "=" .. escape(tostring(value))
+      parts[#parts + 1] = name .. "=" .. escape(value)
     end
   end
   return table.concat(parts, "\t") .. "\n"
@@ -174,7 +183,6 @@ function M.read(text)
       if word == "nsbox" then
         state.version, state.boot, state.name = n, fields.boot, fields.name
         state.pidns = fields.pidns
-        state.name = state.name and tostring(state.name)
       else
         state.damaged = state.damaged + 1
       end
