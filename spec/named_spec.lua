@@ -159,9 +159,45 @@ describe("a named scope #root", function()
     s:close()
     local text = slurp(journal "shop")
     -- as a kill between the commit and what follows would leave it
-    spew(journal "shop", text .. "drop\t1\ndrop\t2\ncommit\t0\n")
+    spew(journal "shop", text .. "commit\t0\tdrop=1 2\n")
     assert.equal(1, nsbox.scope.recover())
     assert.equal("red", names())
+  end)
+
+  it("goes on with a commit, and leaves alone what was made with what it drops", function()
+    local s = nsbox.scope "shop"
+    for i = 0, 2 do s:bridge("br" .. i) end
+    s:commit()
+    s:close()
+    spew(journal "shop", slurp(journal "shop") .. "commit\t0\tdrop=2 3\n")
+    assert.equal(1, nsbox.scope.recover())
+    assert.equal("br0", (sh "ip -br link show type bridge"):match "^%S+")
+    assert.is_nil((sh "ip -br link show type bridge"):match "br[12]")
+    s = nsbox.scope "shop"
+    assert.is_false(s:bridge("br0").fresh)
+    s:commit()
+    s:close()
+  end)
+
+  it("is as it was when a commit cannot be written, and commits later", function()
+    local s = nsbox.scope "shop"
+    s:netns "blue"
+    s:netns "red"
+    s:commit()
+    s:close()
+    s = nsbox.scope "shop"
+    s:netns "blue"
+    -- the file's last block is full, and there is no other
+    local text = slurp(journal "shop")
+    spew(journal "shop", text .. ("run\t0\n"):rep((4096 - #text) // 6))
+    sh "mount -o remount,size=4k /run/nsbox"
+    failure(function() s:commit() end, "ENOSPC")
+    sh "mount -o remount,size=64k /run/nsbox"
+    s:netns "red"
+    s:commit()
+    s:close()
+    assert.equal(0, nsbox.scope.recover())
+    assert.equal("blue red", names())
   end)
 
   it("has one run at a time", function()
@@ -220,6 +256,28 @@ describe("a named scope #root", function()
     s:netns "blue":release()
     s:bridge "br0":release()
     s:close()
+    assert.equal("blue", names())
+    assert.matches("group default", (sh "ip link show br0"))
+    sh "ip netns del blue; ip link del br0"
+  end)
+
+  it("lets go of what stood before, with the commit", function()
+    local s = nsbox.scope "shop"
+    s:netns "blue"
+    s:bridge "br0"
+    s:commit()
+    s:close()
+    s = nsbox.scope "shop"
+    s:netns "blue":release()
+    s:bridge "br0":release()
+    s:close()
+    assert.equal(2, #nsbox.scope.list()[1].parts)
+    s = nsbox.scope "shop"
+    s:netns "blue":release()
+    s:bridge "br0":release()
+    s:commit()
+    s:close()
+    assert.same({}, nsbox.scope.list())
     assert.equal("blue", names())
     assert.matches("group default", (sh "ip link show br0"))
     sh "ip netns del blue; ip link del br0"

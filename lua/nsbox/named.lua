@@ -18,6 +18,7 @@ local M = {}
 ---@field prune boolean
 ---@field timeout number
 ---@field standing table[] what earlier runs committed: `{ verb, name, spec, steps, declared }`
+---@field remnants table[] of these, what was there only in part: a commit forgets it
 local Named = {}
 Named.__index = Named
 
@@ -59,7 +60,8 @@ local function undo_steps(op, journal, steps, whole)
   local failures = undo.run(steps, { other_boot = journal.state.other_boot, whole = whole })
   for _, step in ipairs(steps) do
     if step.over then
-      journal:write(op, "undone", step.n)
+      -- where there is no room for it, it is undone again: what is gone is undone
+      pcall(journal.write, journal, op, "undone", step.n)
     end
   end
   return failures
@@ -84,18 +86,16 @@ function M.settle(op, journal)
       detail = "it belongs to another pid namespace, whose processes cannot be told from here",
       hint = "recover it there; if that is gone, remove the file" } }, 0, {}
   end
-  local over, standing = {}, {}
+  local over, standing, whole = {}, {}, true
   for _, step in ipairs(state.steps) do
     if not step.over then
       local list = step.stands and standing or over
       list[#list + 1] = step
+      -- what was committed with it has the same mark, and may stand
+      whole = whole and not step.doomed
     end
   end
-  local failures = undo_steps(op, journal, over, true)
-  if #over > 0 or #state.dropped > 0 then
-    journal:write(op, "rollback", 0)
-  end
-  return failures, #over, standing
+  return undo_steps(op, journal, over, whole), #over, standing
 end
 
 -- steps -> what each verb made
@@ -193,10 +193,9 @@ function Named:find(verb, name, o)
       end
       if not whole then
         table.remove(self.standing, i)
-        self.remnants = self.remnants or {}
         table.insert(self.remnants, part)
         undo.run(part.steps)
-        return nil, spec
+        return self:find(verb, name, o)
       elseif part.spec ~= spec then
         require("nsbox.error").raise { op = verb, subject = name, code = "EEXIST",
           detail = "the scope has it already, with other options",
@@ -212,7 +211,15 @@ end
 --- Whether something stands, or stood and could not be removed.
 -- @treturn boolean
 function Named:keeps()
-  return #self.standing > 0
+  return #self.standing + #self.remnants > 0 or self.failed or false
+end
+
+local function steps_of(parts)
+  local steps = {}
+  for _, part in ipairs(parts) do
+    table.move(part.steps, 1, #part.steps, #steps + 1, steps)
+  end
+  return steps
 end
 
 --- Keeps what this run made, and removes what it did not declare.
@@ -226,18 +233,19 @@ function Named:commit(scope)
     end
   end
   self:lock(scope, "commit")
-  local journal, stay, go = scope._journal, {}, {}
+  local stay, go, released, drop = {}, { table.unpack(self.remnants) }, {}, {}
   for _, part in ipairs(self.standing) do
-    local list = (part.declared or not self.prune and part.declared == nil) and stay or go
+    local list = part.released and released
+      or (part.declared or not self.prune and part.declared == nil) and stay or go
     list[#list + 1] = part
   end
-  for _, part in ipairs(go) do
-    for _, step in ipairs(part.steps) do
-      journal:write("commit", part.released and "kept" or "drop", step.n)
-    end
+  local steps = steps_of(go)
+  for i, step in ipairs(steps) do
+    drop[i] = step.n
   end
-  -- from here on there is no way back
-  journal:write("commit", "commit", 0)
+  -- one line: all of it or nothing; from here on there is no way back
+  local journal = scope._journal
+  journal:write("commit", "commit", 0, { drop = table.concat(drop, " ") })
   for _, part in ipairs(scope._parts) do
     if not part.standing and #part.steps > 0 then
       stay[#stay + 1] = { verb = part.verb, name = part.name, spec = part.spec,
@@ -245,17 +253,14 @@ function Named:commit(scope)
       part.standing, part.steps = stay[#stay], {}
     end
   end
-  self.standing, scope._mark = stay, nil
-  local steps = {}
-  for _, list in ipairs { go, self.remnants or {} } do
-    for _, part in ipairs(list) do
-      table.move(part.released and {} or part.steps, 1, part.released and 0 or #part.steps,
-        #steps + 1, steps)
-    end
+  self.standing, self.remnants, scope._mark = stay, {}, nil
+  for _, step in ipairs(steps_of(released)) do
+    undo.keep(step)
+    journal:write("commit", "kept", step.n)
   end
-  self.remnants = nil
   local failures = undo_steps("commit", journal, steps)
   if #failures > 0 then
+    self.failed = true
     require("nsbox.error").raise { op = "commit", subject = self.name, undo = failures,
       detail = "the scope stands, but what it does not have any more could not be removed" }
   end
@@ -277,7 +282,7 @@ function M.declare(o)
   end
   require("nsbox.scopes").recover_quietly "scope"
   local named = setmetatable({ name = o[1], prune = o.prune, timeout = o.timeout, create = true,
-    standing = {} }, Named)
+    standing = {}, remnants = {} }, Named)
   local scope = require("nsbox.scope").new { name = o[1], _named = named }
   named:lock(scope, "scope")
   return scope
@@ -293,7 +298,7 @@ function M.open(name)
     M.missing("scope.open", name)
   end
   local named = setmetatable({ name = name, prune = false, timeout = scope.timeout,
-    standing = {} }, Named)
+    standing = {}, remnants = {} }, Named)
   return require("nsbox.scope").new { name = name, _named = named }
 end
 

@@ -210,7 +210,7 @@ function Part:release()
   if not self:in_force() then
     return
   end
-  if self.standing then
+  if self.standing then -- with the next commit
     self.standing.released = true
   end
   for _, step in ipairs(self.steps) do

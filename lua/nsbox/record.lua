@@ -10,9 +10,8 @@
 --     did      N …                          it was done: its identity
 --     undone   N                            it is undone
 --     kept     N                            it is nobody's any more
---     drop     N                            the next commit undoes it
---     commit   0                            what came before stands
---     rollback 0                            what came since the last commit is undone
+--     commit   0 drop=                      what came before stands, but for these steps,
+--                                           which are going to be undone
 --
 -- A line, or several that belong together, is one write(2): a line without an
 -- end was cut by a crash, and nothing was done after it.
@@ -72,7 +71,7 @@ local function value_of(text)
 end
 
 local WORDS <const> = { run = true, ["do"] = true, did = true, undone = true, kept = true,
-  drop = true, commit = true, rollback = true }
+  commit = true }
 
 -- word, number, fields; or nothing
 local function parse(line)
@@ -132,26 +131,18 @@ end
 
 apply.kept = apply.undone
 
-function apply.drop(state, n)
-  local step = state.by_n[n]
-  if not step then
-    return false
-  end
-  state.dropped[#state.dropped + 1] = step
-end
-
-function apply.commit(state)
-  for _, step in ipairs(state.dropped) do
+function apply.commit(state, _, fields)
+  for number in (fields.drop or ""):gmatch "%d+" do
+    local step = state.by_n[math.tointeger(number)]
+    if not step then
+      return false
+    end
     step.doomed = true
   end
   for _, step in ipairs(state.steps) do
     step.stands = not step.doomed
   end
-  state.dropped, state.committed = {}, true
-end
-
-function apply.rollback(state)
-  state.dropped = {}
+  state.committed = true
 end
 
 function apply.run(state, _, fields)
@@ -174,7 +165,7 @@ end
 -- @tparam string text
 -- @treturn nsbox.JournalState
 function M.read(text)
-  local state = { steps = {}, by_n = {}, dropped = {}, damaged = 0, last = 0, last_part = 0,
+  local state = { steps = {}, by_n = {}, damaged = 0, last = 0, last_part = 0,
     committed = false }
   local first = true
   for line in text:gmatch "([^\n]*)\n" do
