@@ -283,6 +283,41 @@ describe("a named scope #root", function()
     sh "ip netns del blue; ip link del br0"
   end)
 
+  it("tells the error, and not that it could not be noted", function()
+    sh "ip netns add blue"
+    local s = nsbox.scope()
+    s:netns "red"
+    local write = s._journal.write
+    function s._journal.write(self, op, word, ...)
+      if word == "undone" then
+        require("nsbox.error").raise { op = op, code = "ENOSPC" }
+      end
+      return write(self, op, word, ...)
+    end
+    failure(function() s:netns "blue" end, "EEXIST")
+    s:close()
+    assert.equal("blue", names())
+    sh "ip netns del blue"
+  end)
+
+  it("keeps the file of a name that could not be unmounted, for the next time", function()
+    local s = nsbox.scope()
+    s:netns "blue"
+    local pin = require "nsbox.undo.pin"
+    local whole = pin.undo
+    function pin.undo(steps, fail)
+      for _, step in ipairs(steps) do
+        fail(step, require("nsbox.error").new { op = "undo", code = "EBUSY" })
+      end
+    end
+    local err = failure(function() s:close() end)
+    pin.undo = whole
+    assert.equal(1, #err.undo)
+    assert.equal("blue", names())
+    assert.equal(1, nsbox.scope.recover())
+    assert.equal("", names())
+  end)
+
   describe("journal", function()
     -- of a script that was killed with two names
     local function crashed()
@@ -318,6 +353,19 @@ describe("a named scope #root", function()
       assert.matches("another version of nsbox %(2, this one reads 1%)", tostring(err.undo[1]))
       assert.equal("one two", names())
       assert.equal("another version", nsbox.scope.list()[1].state)
+      spew(path, text)
+    end)
+
+    it("of a newer version that can do more is undone as far as this one can", function()
+      killed [[nsbox.scope("shop"):netns "one"]]
+      local path, text = journal "shop", slurp(journal "shop")
+      spew(path, text .. "do\t99\tpart=99\tkind=wormhole\tverb=tunnel\tname=w\n")
+      assert.matches("tunnel w +something that this version of nsbox does not know: wormhole$",
+        nsbox.scope.show "shop")
+      local err = failure(function() nsbox.scope.recover() end)
+      assert.equal("undo w: this version of nsbox cannot undo a wormhole (EOPNOTSUPP)",
+        tostring(err.undo[1]))
+      assert.equal("", names())
       spew(path, text)
     end)
 

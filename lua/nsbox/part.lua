@@ -34,14 +34,25 @@ end
 -- @tparam table plan what is going to be there: strings, numbers, booleans;
 --   `durable = false`: it ends with this process
 -- @tparam function act does it, given the step; returns fields that tell what
---   was made, and values for the caller; raises when nothing was done
+--   was made, and values for the caller. When it raises what comes from elsewhere, as
+--   Ctrl-C does, what is there of the plan is undone with the part; an Error says
+--   that nothing was done: what has that name may be somebody else's
 -- @return the values after the fields
 function Part:step(kind, plan, act)
   local step, journal = self:_plan(kind, plan)
   if journal then
     journal:write(self.verb, "do", step.n, step)
   end
+  self.steps[#self.steps + 1] = step
   return self:_did(step, journal, pcall(act, step))
+end
+
+local function remove(list, value)
+  for i = #list, 1, -1 do
+    if list[i] == value then
+      table.remove(list, i)
+    end
+  end
 end
 
 -- a plan becomes a step; the journal that it is to be written to
@@ -67,7 +78,8 @@ end
 -- journal before any of it is done.
 -- @tparam table[] items `{ part, kind, plan }`, see `Part:step`
 -- @tparam function act does them, given the steps: a list, for each step the
---   fields that tell what was made, or false when it was not done
+--   fields that tell what was made, or false when it was not done; see `Part:step`
+--   for what happens when it raises
 function M.steps(items, act)
   local steps, lines, journal = {}, {}, nil
   local op = items[1][1].verb
@@ -79,35 +91,35 @@ function M.steps(items, act)
     end
   end
   write_lines(op, journal, lines)
-  local ok, outcome = pcall(act, steps)
+  for i, item in ipairs(items) do
+    table.insert(item[1].steps, steps[i])
+  end
+  local outcome = act(steps)
   lines = {}
   for i, item in ipairs(items) do
-    -- who knows what was done before it raised: undo will look
-    local step, fields = steps[i], not ok and {} or outcome[i]
-    if fields then
-      table.insert(item[1].steps, step)
-      for name, value in next, fields do
-        step[name] = value
-      end
+    local step, fields = steps[i], outcome[i]
+    for name, value in next, fields or {} do
+      step[name] = value
     end
-    if step._journaled and ok then
+    if not fields then
+      remove(item[1].steps, step)
+    end
+    if step._journaled then
       lines[#lines + 1] = record.line(fields and "did" or "undone", step.n, fields or nil)
     end
   end
   write_lines(op, journal, lines)
-  if not ok then
-    error(outcome, 0)
-  end
 end
 
 function Part:_did(step, journal, ok, fields, ...)
   if not ok then
-    if journal then
-      journal:write(self.verb, "undone", step.n)
+    if require("nsbox.error").is(fields) then
+      step.over = true
+      self:note "undone"
+      remove(self.steps, step)
     end
     error(fields, 0)
   end
-  self.steps[#self.steps + 1] = step
   for name, value in next, fields do
     step[name] = value
   end
@@ -176,7 +188,13 @@ function Part:note(word)
     step.over = step.over or word == "kept"
     if step.over and step._journaled then
       step._journaled = nil
-      self.scope:_writes(self.verb):write(self.verb, word, step.n)
+      local ok, err = pcall(function()
+        self.scope:_writes(self.verb):write(self.verb, word, step.n)
+      end)
+      -- what is gone may be undone again; what is kept may not
+      if not ok and word == "kept" then
+        error(err, 0)
+      end
     end
   end
 end

@@ -4,7 +4,8 @@
 -- did that was killed, and what was committed by another. A step says what was
 -- planned and, when it is known to have been done, what it became; each kind
 -- has a module below `nsbox.undo` that finds the thing again and makes sure
--- that it is the one that is meant. What is gone already is undone.
+-- that it is the one that is meant. What is gone already is undone; where one step of
+-- a part is left, the later kinds of that part are left, too.
 --
 -- A module has `phase` (kinds of a lower one go first: what was borrowed, then
 -- processes, then names of namespaces, then links, then files),
@@ -21,6 +22,11 @@ local M = {}
 
 local function module_of(kind)
   return require("nsbox.undo." .. kind)
+end
+
+-- a newer nsbox may have done it
+local function known(kind)
+  return (pcall(module_of, kind))
 end
 
 --- Loads what undoing this kind takes: at the end of a Lua state it is too late.
@@ -56,33 +62,41 @@ end
 -- @treturn nsbox.Error[] what could not be undone; empty: nothing is left
 function M.run(steps, how)
   how = how or {}
-  local failures, known = {}, {}
+  local failures, left, stuck, able = {}, {}, {}, {}
+  local function fail(step, err, over)
+    left[step] = not over
+    stuck[step.part or step] = stuck[step.part or step] or not over
+    failures[#failures + 1] = err
+  end
   for _, step in ipairs(steps) do
-    local ok, err = pcall(module_of, step.kind)
-    if ok then
-      known[#known + 1] = step
+    if known(step.kind) then
+      able[#able + 1] = step
     elseif not step.over then
-      failures[#failures + 1] = err
+      fail(step, require("nsbox.error").new { op = "undo", subject = step.name, code = "EOPNOTSUPP",
+        detail = ("this version of nsbox cannot undo a %s"):format(step.kind), hint = false })
     end
   end
-  local kinds, lists = by_kind(known)
+  local kinds, lists = by_kind(able)
   for _, kind in ipairs(kinds) do
-    local module, left = module_of(kind), {}
-    local function fail(step, err, over)
-      left[step] = not over
-      failures[#failures + 1] = err
+    local module, list = module_of(kind), {}
+    for _, step in ipairs(lists[kind]) do
+      -- the file below a namespace's name that is still mounted has to wait for the next time
+      if stuck[step.part or step] then
+        left[step] = true
+      else
+        list[#list + 1] = step
+      end
     end
-    local list = lists[kind]
     if not how.other_boot or module.lasts then
       local ok, err = pcall(module.undo, list, fail, how.whole)
       if not ok then -- it may have stopped in the middle
         failures[#failures + 1] = err
         for _, step in ipairs(list) do
-          left[step] = true
+          left[step], stuck[step.part or step] = true, true
         end
       end
     end
-    for _, step in ipairs(list) do
+    for _, step in ipairs(lists[kind]) do
       step.over = not left[step]
     end
   end
@@ -93,7 +107,7 @@ end
 -- @tparam nsbox.Step step
 -- @treturn boolean
 function M.there(step)
-  return module_of(step.kind).there(step) and true or false
+  return not known(step.kind) or module_of(step.kind).there(step) and true or false
 end
 
 --- Takes the mark away from what a step made: it is kept, and ours no more.
@@ -109,7 +123,8 @@ end
 -- @tparam nsbox.Step step
 -- @treturn string
 function M.describe(step)
-  return module_of(step.kind).describe(step)
+  return known(step.kind) and module_of(step.kind).describe(step)
+    or "something that this version of nsbox does not know: " .. step.kind
 end
 
 --- An Error of an undo.
