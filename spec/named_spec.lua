@@ -132,7 +132,7 @@ describe("a named scope #root", function()
       print "done"
     ]]))
     assert.equal("blue", names())
-    assert.equal("ready\n", killed [[nsbox.scope("shop"):netns "red"; print "ready"]])
+    assert.equal("ready\n", killed [[S = nsbox.scope "shop"; S:netns "red"; print "ready"]])
     assert.equal("blue red", names())
     assert.same({ "crashed" }, { nsbox.scope.list()[1].state })
     assert.equal(1, nsbox.scope.recover())
@@ -141,7 +141,7 @@ describe("a named scope #root", function()
   end)
 
   it("is recovered by whoever opens the next scope", function()
-    killed [[nsbox.scope():netns "one"]]
+    killed [[S = nsbox.scope(); S:netns "one"]]
     assert.equal("one", names())
     killed [[nsbox.netns "two"]]
     assert.equal("two", names())
@@ -261,6 +261,16 @@ describe("a named scope #root", function()
     sh "ip netns del blue; ip link del br0"
   end)
 
+  it("lets go of what a verb that failed could not undo", function()
+    local s = nsbox.scope()
+    s:netns("blue")
+    s._parts[1].object = nil -- as such a verb leaves it
+    s:release()
+    s:close()
+    assert.equal("blue", names())
+    sh "ip netns del blue"
+  end)
+
   it("lets go of what stood before, with the commit", function()
     local s = nsbox.scope "shop"
     s:netns "blue"
@@ -321,7 +331,7 @@ describe("a named scope #root", function()
   describe("journal", function()
     -- of a script that was killed with two names
     local function crashed()
-      killed [[local s = nsbox.scope(); s:netns "one"; s:netns "two"]]
+      killed [[S = nsbox.scope(); S:netns "one"; S:netns "two"]]
       local dir = rundir.path()
       local name = entries(dir)[1]
       return dir .. "/" .. name, slurp(dir .. "/" .. name)
@@ -346,6 +356,35 @@ describe("a named scope #root", function()
       os.remove(rundir.path() .. "/" .. entries(rundir.path())[1])
     end)
 
+    it("that was cut is written on behind the last line", function()
+      local s = nsbox.scope "shop"
+      s:netns "blue"
+      s:commit()
+      s:close()
+      spew(journal "shop", slurp(journal "shop") .. "do\t9\tpart=3\tki")
+      s = nsbox.scope "shop"
+      assert.is_false(s:netns("blue").fresh)
+      s:commit()
+      s:close()
+      assert.equal(0, nsbox.scope.recover())
+      assert.equal("committed", nsbox.scope.list()[1].state)
+    end)
+
+    it("that is garbled and has something is not put aside", function()
+      local s = nsbox.scope "shop"
+      s:netns "blue"
+      s:commit()
+      s:close()
+      spew(journal "shop", slurp(journal "shop") .. "d\1d\t2\n")
+      local err = failure(function() nsbox.scope.recover() end)
+      assert.matches('scope.remove%("shop"%) removes what can be read', err.undo[1].hint)
+      s = nsbox.scope "shop"
+      assert.is_false(s:netns("blue").fresh)
+      s:close()
+      nsbox.scope.remove "shop"
+      assert.equal("", names())
+    end)
+
     it("of another version is left alone", function()
       local path, text = crashed()
       spew(path, (text:gsub("^nsbox\t1", "nsbox\t2")))
@@ -357,7 +396,7 @@ describe("a named scope #root", function()
     end)
 
     it("of a newer version that can do more is undone as far as this one can", function()
-      killed [[nsbox.scope("shop"):netns "one"]]
+      killed [[S = nsbox.scope "shop"; S:netns "one"]]
       local path, text = journal "shop", slurp(journal "shop")
       spew(path, text .. "do\t99\tpart=99\tkind=wormhole\tverb=tunnel\tname=w\n")
       assert.matches("tunnel w +something that this version of nsbox does not know: wormhole$",

@@ -122,6 +122,22 @@ describe("nsbox.scope", function()
     assert.same({ "b" }, order)
   end)
 
+  it("holds the lock of its journal until all is undone, also at the end of the state", function()
+    local out = children.script [[
+      local nsbox = require "nsbox"
+      local name
+      package.loaded["nsbox.undo.spec"] = { phase = 9, undo = function()
+        print(select(2, require "nsbox.journal".open("x", name)))
+      end }
+      S = nsbox.scope()
+      local part = require "nsbox.part".new(S, "box")
+      S._parts[1] = part
+      part:step("spec", {}, function() return {} end)
+      name = S._journal.name
+    ]]
+    assert.equal("busy\n", out)
+  end)
+
   describe("with boxes", function()
     needs("maps", "procmount")
 

@@ -89,12 +89,16 @@ local function adopt(op, name, path, handle)
     handle:close()
     raise(op, path, message, errno)
   end
-  local state = record.read(text)
+  local whole = text:match "^.*\n" or ""
+  if #whole < #text then -- a line that was cut; what follows is no part of it
+    handle:truncate(#whole)
+  end
+  local state = record.read(whole)
   -- what came after a reboot is another machine; files are still there
   state.other_boot = state.boot ~= nil and state.boot ~= boot_id()
   state.elsewhere = not state.other_boot and state.pidns ~= nil
     and state.pidns ~= pid_namespace()
-  return setmetatable({ name = name, path = path, size = #text, state = state, _handle = handle,
+  return setmetatable({ name = name, path = path, size = #whole, state = state, _handle = handle,
     _next = state.last, _next_part = state.last_part }, Journal)
 end
 

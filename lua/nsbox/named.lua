@@ -163,7 +163,7 @@ function Named:lock(scope, op)
   end
   journal:write(op, "run", 0, { pid = require("nsbox.sys.process").getpid() })
   self.standing = group(standing)
-  scope._journal = journal
+  scope:_own(journal)
 end
 
 --- Raises that there is no such scope.

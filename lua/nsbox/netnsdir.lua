@@ -54,7 +54,9 @@ function M.prepare(op)
   local dir <close> = check(op, fd.open(DIR, { "directory" }))
   ok = require("nsbox.lock").wait(function()
     ok, message, errno = dir:flock()
-    return ok or errno ~= EAGAIN and false or nil
+    if ok or errno ~= EAGAIN then
+      return ok or false
+    end
   end, PATIENCE)
   if not ok then
     check(op, nil, message, errno)

@@ -54,9 +54,19 @@ end
 function Scope:_writes(op)
   if not self._journal then
     require("nsbox.scopes").recover_quietly(op)
-    self._journal = require("nsbox.journal").create(op)
+    self:_own(require("nsbox.journal").create(op))
   end
   return self._journal
+end
+
+-- A state finalizes first what was made last: this comes before the journal's handle,
+-- so that the undo at the end of the state is done under its lock.
+local Ending = { __gc = function(ending)
+  pcall(ending.scope.close, ending.scope, true)
+end }
+
+function Scope:_own(journal)
+  self._journal, self._ending = journal, setmetatable({ scope = self }, Ending)
 end
 
 -- the mark of the links that this run makes: in the request that makes each
@@ -288,7 +298,8 @@ function Scope:release()
   check_open(self, "release", 2)
   local parts = table.move(self._parts, 1, #self._parts, 1, {})
   for i = #parts, 1, -1 do
-    parts[i].object:release()
+    local it = parts[i].object or parts[i] -- a verb that failed has no object
+    it:release()
   end
 end
 

@@ -27,8 +27,13 @@ local function recover_one(op, name)
   elseif journal.state.damaged > 0 then
     failures[1] = require("nsbox.error").new { op = op, subject = journal.path, code = "EBADMSG",
       detail = ("%d of its lines make no sense"):format(journal.state.damaged),
-      hint = "what could be read was undone; the file was put aside, with the name .damaged" }
-    journal:set_aside()
+      hint = #standing > 0 and ("nsbox.scope.remove(\"%s\") removes what can be read"):format(name)
+        or "what could be read was undone; the file was put aside, with the name .damaged" }
+    if #standing > 0 then
+      journal:close()
+    else
+      journal:set_aside()
+    end
   elseif #standing == 0 then
     journal:remove()
   else
