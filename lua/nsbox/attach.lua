@@ -160,6 +160,59 @@ local function default_gateways(place, nets, chosen)
   return list[1] and list
 end
 
+-- From so many cards on what one says to all is too much: 500 that greet each
+-- other in IPv6, and look for the bridge, are 2 million packets, which fill the
+-- queues of 2 processors, and first connections take seconds. So a card without
+-- an IPv6 address of ours makes none for itself, and who looks for an address
+-- that was handed out is answered by the bridge, which knows.
+local MANY <const> = 64
+
+-- for the port: the bridge knows the addresses and answers for them; what it
+-- answers goes to no other port that is so
+local function introduce(p, known)
+  return function(batch, port, card)
+    for _, host in ipairs(known) do
+      batch:neigh_replace { host, dev = p.bridge.index, mac = card.mac }
+    end
+    batch:fdb_replace { card.mac, dev = port.index, master = true, state = "static" }
+    batch:port_set { port.index, proxy_arp = true }
+  end
+end
+
+-- for the card: it knows the bridge, if that has a MAC of its own, and not the
+-- lowest of its ports
+local function introduce_bridge(p, nets, known)
+  local part, families = p.bridge._part, {}
+  for _, host in ipairs(known) do
+    families[inet.parse(host).family] = true
+  end
+  return part and part.verb == "bridge" and function(batch, card)
+    for _, net in ipairs(nets) do
+      if families[net.family] then
+        batch:neigh_replace { inet.text(net.bytes), dev = card.index, mac = p.bridge.mac }
+      end
+    end
+  end or nil
+end
+
+local function is_silent(chosen)
+  for _, addr in ipairs(chosen) do
+    if inet.parse(addr).family == "inet6" then
+      return false
+    end
+  end
+  return require("nsbox.machine").exists "/proc/sys/net/ipv6"
+end
+
+local function inside_of(nets, chosen)
+  local known = {}
+  for _, addr in ipairs(chosen) do
+    local a = inet.parse(addr)
+    known[#known + 1] = around(nets, a) and inet.text(a.bytes) or nil
+  end
+  return known
+end
+
 local function prepare(p, places)
   local o, bridge = p.o, p.bridge
   local host = p.places_of_bridge(places)
@@ -167,7 +220,9 @@ local function prepare(p, places)
   local nets = subnets(host, bridge, "attach")
   p.plan = host:mark { dev = o.peer or interface.generate "veth",
     group = p.part.scope:_group(), master = bridge.index }
-  local chosen = choose_addresses(p, nets, lease.of(p.part.scope, host, bridge, nets))
+  local leases = lease.of(p.part.scope, host, bridge, nets)
+  local chosen = choose_addresses(p, nets, leases)
+  local known = inside_of(nets, chosen)
   p.plan.addr = chosen[1] and table.concat(chosen, " ") or nil
   local inner = {}
   for key, value in next, o do
@@ -184,7 +239,16 @@ local function prepare(p, places)
     rate = o.rate, delay = o.delay, loss = o.loss, -- both ways
     -- a bridge without a MAC of its own takes the lowest of its ports
     mac = interface.random_mac "fe" } }
-  p.b = { place = inside, name = o[1] or "eth%d", o = inner }
+  local told
+  leases.cards = leases.cards + 1
+  if math.max(leases.cards, p.together) > MANY then
+    inner.silent = is_silent(chosen)
+    if #known > 0 then
+      p.a.configure, p.plan.known = introduce(p, known), true
+      told = introduce_bridge(p, nets, known)
+    end
+  end
+  p.b = { place = inside, name = o[1] or "eth%d", o = inner, configure = told }
 end
 
 -- the object of a card

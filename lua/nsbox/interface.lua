@@ -229,6 +229,9 @@ function M.configure(batch, index, o, bare)
   if o.alias then
     batch:link_set { index, alias = o.alias }
   end
+  if o.silent then -- before it is up: then it would begin to speak
+    batch:link_set { index, addrgenmode = "none" }
+  end
   if bare and (o.up or o.master) then
     batch:link_set { index, up = o.up or nil, master = M.master(o) }
   end

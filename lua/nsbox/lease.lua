@@ -43,7 +43,7 @@ function M.of(scope, place, bridge, nets)
   local key = ("%s/%d"):format(place.cookie or place.inode, bridge.index)
   local leases = scope._leases[key]
   if not leases then
-    leases = setmetatable({ taken = {}, next = {} }, Leases)
+    leases = setmetatable({ taken = {}, next = {}, cards = 0 }, Leases)
     for _, part in ipairs(scope._named and scope._named.standing or {}) do
       for _, step in ipairs(part.steps) do
         if step.master == bridge.index and step.netns == place.cookie then

@@ -25,6 +25,7 @@ local M = {}
 ---@field plan? table fields of the step
 ---@field finish function (pair, record of a, record of b)
 ---@field object table what the verb returned
+---@field together integer how many are made with it
 
 ---@class nsbox.PairEnd
 ---@field place nsbox.NetPlace
@@ -145,8 +146,10 @@ function Run:create(live)
   end)
   local outcome = {}
   for i, pair in ipairs(live) do
-    pair.ra = not pair.failed and pair.a.place.nl:link_get(pair.a.name) or nil
-    outcome[i] = not pair.failed and { index = pair.ra and pair.ra.index }
+    local ra = not pair.failed and pair.a.place.nl:link_get(pair.a.name) or nil
+    local rb = ra and ra.peer and pair.b.place.nl:link_get(ra.peer) or nil
+    pair.ra, pair.rb = ra, rb
+    outcome[i] = not pair.failed and { index = ra and ra.index, mac = rb and rb.mac }
   end
   return outcome
 end
@@ -154,17 +157,15 @@ end
 local GONE <const> = "link_get: it went away while it was being made"
 local ENODEV <const> = 19
 
---- Finds the other ends; a namespace may have ended meanwhile.
+--- Those that are there with both ends; a namespace may have ended meanwhile.
 function Run:identify(live)
   local made = {}
   for _, pair in ipairs(live) do
     if not pair.failed then
-      local a, b = pair.a, pair.b
-      pair.rb = pair.ra and pair.ra.peer and b.place.nl:link_get(pair.ra.peer)
       if pair.rb then
         made[#made + 1] = pair
       else
-        self:failed(pair, b.place, a.name, GONE, ENODEV)
+        self:failed(pair, pair.b.place, pair.a.name, GONE, ENODEV)
       end
     end
   end
@@ -228,6 +229,9 @@ end
 -- @treturn nsbox.Error[] one for each pair that failed; it may be there in part
 function M.run(list)
   local run = setmetatable({ failures = {} }, Run)
+  for _, pair in ipairs(list) do
+    pair.together = #list
+  end
   for from = 1, #list, CHUNK do
     run:chunk(table.move(list, from, math.min(from + CHUNK - 1, #list), 1, {}))
     if #run.failures > 0 then

@@ -38,21 +38,50 @@ local function delete_one(place, step, fail)
   end
 end
 
+-- A bridge that was told of a card's addresses forgets them, unless it has
+-- been told otherwise since: they may become another card's.
+local function forget(place, steps)
+  local batch, tables
+  for _, step in ipairs(steps) do
+    if step.known and step.mac then
+      batch, tables = batch or place.nl:batch(), tables or {}
+    end
+    if step.known and step.mac and not tables[step.master] then
+      tables[step.master] = {}
+      for _, n in ipairs(place.nl:neigh_list { dev = step.master } or {}) do
+        tables[step.master][n.addr] = n.state == "permanent" and n.mac or nil
+      end
+    end
+    for addr in (step.known and step.mac and step.addr or ""):gmatch "%S+" do
+      local host = addr:match "^[^/]+"
+      if tables[step.master][host] == step.mac then
+        batch:neigh_del { host, dev = step.master }
+      end
+    end
+  end
+  if batch then
+    batch:send() -- a bridge that has gone has forgotten
+  end
+end
+
 -- steps of one namespace and one group
 local function delete(steps, bulk, fail)
   local place <close> = places().find(steps[1])
   if not place then
     return
-  elseif bulk and #steps > 1 then
-    local ok, message, errno = place.nl:link_del { group = steps[1].group }
-    if ok or errno == ENODEV then
-      return
-    end
-    fail(steps[1], undo.failure("group " .. steps[1].group, message, errno))
   end
-  for _, step in ipairs(steps) do
+  local ok, message, errno
+  if bulk and #steps > 1 then
+    ok, message, errno = place.nl:link_del { group = steps[1].group }
+    ok = ok or errno == ENODEV
+    if not ok then
+      fail(steps[1], undo.failure("group " .. steps[1].group, message, errno))
+    end
+  end
+  for _, step in ipairs(ok and {} or steps) do
     delete_one(place, step, fail)
   end
+  forget(place, steps)
 end
 
 --- See `nsbox.undo`.
