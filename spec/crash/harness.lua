@@ -60,14 +60,16 @@ local function devices(text)
 end
 
 local function command(pid)
-  return (slurp("/proc/" .. pid .. "/cmdline"):gsub("%z", " "))
+  return ((slurp("/proc/" .. pid .. "/cmdline") or ""):gsub("%z", " "))
 end
 
--- zombies of nobody's are the shell's to reap, a moment later
+-- zombies of nobody's are the shell's to reap, a moment later; one that is listed
+-- may be gone when it is looked at
 local function processes()
   local found = {}
   for _, pid in ipairs(entries "/proc") do
-    local state = pid:find "^%d+$" and slurp("/proc/" .. pid .. "/stat"):match "%) (%u)"
+    local stat = pid:find "^%d+$" and slurp("/proc/" .. pid .. "/stat")
+    local state = stat and stat:match "%) (%u)"
     if state and state ~= "Z" then found[#found + 1] = pid .. " " .. command(pid) end
   end
   return found
