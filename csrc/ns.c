@@ -59,6 +59,10 @@ int nb_fillns(lua_State *L, struct nb_ns *ns, int fd, const char *subject)
 		return nb_fail(L, -fd, subject);
 	ns->h.fd = fd;
 	err = identify(ns);
+	if (err) { /* what it is open on is not to wait for the collector */
+		nb_close(fd);
+		ns->h.fd = -1;
+	}
 	if (err == -EINVAL) {
 		luaL_pushfail(L);
 		lua_pushfstring(L, "%s: not a namespace", subject);

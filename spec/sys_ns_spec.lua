@@ -100,7 +100,11 @@ describe("nsbox.sys.ns #uml", function()
   it("opens no fifo for ever", function()
     local path = tmpdir() .. "/fifo"
     sh("mkfifo " .. path)
+    collectgarbage "stop"
+    local open = #entries "/proc/self/fd"
     assert.equal(path .. ": not a namespace", (select(2, ns.open(path))))
+    assert.equal(open, #entries "/proc/self/fd")
+    collectgarbage "restart"
   end)
 
   it("fails with ESRCH for a process that has ended", function()
