@@ -328,6 +328,18 @@ describe("a named scope #root", function()
     assert.equal("", names())
   end)
 
+  it("is not recovered by whoever may not look", function()
+    killed [[S = nsbox.scope(); S:netns "one"; S:bridge { "br0", netns = "one" }]]
+    local out = children.script([[
+      local ok, err = pcall(require "nsbox".scope.recover)
+      print(ok, #err.undo, err.undo[1].code, err.undo[2].code)
+    ]], "setpriv --bounding-set -sys_admin --inh-caps -sys_admin env")
+    assert.equal("false\t2\tEPERM\tEPERM\n", out)
+    assert.equal("one", names())
+    assert.equal(1, nsbox.scope.recover())
+    assert.equal("", names())
+  end)
+
   describe("journal", function()
     -- of a script that was killed with two names
     local function crashed()

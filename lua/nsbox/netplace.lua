@@ -81,14 +81,28 @@ function M.open(place, op)
     label = M.label(place), _given = place }, Place)
 end
 
+-- what cannot be looked at is not gone
+local function refuse(step, message, errno)
+  error(require("nsbox.undo").failure("netns of " .. tostring(step.dev or step.key or step.kind),
+    message, errno), 0)
+end
+
 -- a handle of the namespace that a step was done in
 local function is_meant(handle, step)
   if not handle then
     return nil
   end
   local _, inode = handle:id()
-  if inode == step.nsinode and (not step.netns or handle:cookie() == step.netns) then
-    return handle
+  if inode == step.nsinode then
+    local cookie, message, errno
+    if step.netns then
+      cookie, message, errno = handle:cookie()
+    end
+    if cookie == step.netns then
+      return handle
+    end
+    handle:close()
+    return message and refuse(step, message, errno) or nil
   end
   handle:close()
 end
@@ -110,15 +124,20 @@ end
 --- The namespace in which a step was done.
 -- @tparam nsbox.Step step with `netns` (a cookie), `nsinode`, `where`
 -- @treturn ?nsbox.NetPlace nil: it is gone
+-- @raise an Error when this process may not enter it
 function M.find(step)
   local path = step.where:match "^path:(.*)$"
   local handle = is_meant(ns.open(OWN), step)
     or path and is_meant(ns.open(path), step)
     or is_meant(by_pid(step.where), step)
     or by_looking(step)
-  local nl = handle and netlink.open(handle)
+  if not handle then
+    return nil
+  end
+  local nl, message, errno = netlink.open(handle)
   if not nl then
-    return nil, handle and handle:close()
+    handle:close()
+    refuse(step, message, errno)
   end
   return setmetatable({ nl = nl, handle = handle, inode = step.nsinode, cookie = step.netns,
     _where = step.where }, Place)

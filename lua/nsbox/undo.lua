@@ -103,11 +103,14 @@ function M.run(steps, how)
   return failures
 end
 
---- Whether what a step made is still there.
+--- Whether what a step made is still there, or cannot be looked at.
 -- @tparam nsbox.Step step
 -- @treturn boolean
 function M.there(step)
-  return not known(step.kind) or module_of(step.kind).there(step) and true or false
+  local ok, there = pcall(function()
+    return module_of(step.kind).there(step)
+  end)
+  return not ok or there and true or false
 end
 
 --- Takes the mark away from what a step made: it is kept, and ours no more.

@@ -22,7 +22,14 @@ local function is_ours(step)
   if handle:kind() ~= step.nskind or inode ~= step.inode then
     return false
   end
-  return not step.cookie or handle:cookie() == step.cookie
+  if not step.cookie then
+    return true
+  end
+  local cookie, message, errno = handle:cookie()
+  if not cookie then -- what cannot be looked at is not gone
+    error(undo.failure(step.path, message, errno), 0)
+  end
+  return cookie == step.cookie
 end
 
 --- See `nsbox.undo`.
