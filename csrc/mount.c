@@ -44,6 +44,7 @@
 #define OPEN_TREE_CLONE 1
 #define OPEN_TREE_CLOEXEC O_CLOEXEC
 #define MOVE_MOUNT_F_EMPTY_PATH 4
+#define MOVE_MOUNT_T_SYMLINKS 0x10
 #endif
 #ifndef AT_RECURSIVE
 #define AT_RECURSIVE 0x8000
@@ -273,6 +274,8 @@ static int mount_open_tree(lua_State *L)
 
 /***
  * Attaches what open_tree gave.
+ *
+ * A target that is a symbolic link is followed, as mount(2) does.
  * @function move_mount
  * @param fd a descriptor of a mount
  * @tparam string target
@@ -286,7 +289,7 @@ static int mount_move_mount(lua_State *L)
 	const char *target = nb_checkpath(L, 2);
 
 	int rc = (int)syscall(SYS_move_mount, fd, "", AT_FDCWD, target,
-			      MOVE_MOUNT_F_EMPTY_PATH);
+			      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
 
 	return nb_result(L, rc, target);
 }

@@ -270,8 +270,11 @@ static long do_place(struct nb_plan *plan, struct nb_step *s)
 				return r;
 		}
 		late = r == -ENOSYS;
+		/* through a symbolic link, as mount(2): a mount on the link
+		 * itself is one that no path leads to */
 		r = nb_sys5(__NR_move_mount, from->fd, "", AT_FDCWD, target,
-			    4 /* MOVE_MOUNT_F_EMPTY_PATH */);
+			    4 /* MOVE_MOUNT_F_EMPTY_PATH */ |
+				0x10 /* MOVE_MOUNT_T_SYMLINKS */);
 	} else {
 		nb_fdpath(link, from->fd);
 		r = nb_sys5(__NR_mount, link, target, "none",

@@ -211,6 +211,19 @@ describe("a box's", function()
     assert.same({ "f", "g", "own" }, entries(dir))
   end)
 
+  it("binds follow a symbolic link at either end #uml", function()
+    local dir = tmpdir()
+    spew(dir .. "/f", "shown\n")
+    spew(dir .. "/there", "hidden\n")
+    os.execute(("ln -s there %s/link"):format(dir))
+    local function with(bind, name)
+      return output { "cat", dir .. "/" .. name, bind = { bind }, maps = "self" }
+    end
+    assert.equal("shown\n", with({ dir .. "/f", to = dir .. "/link" }, "link"))
+    assert.equal("shown\n", with({ dir .. "/f", to = dir .. "/link", ro = true }, "there"))
+    assert.equal("hidden\n", with({ dir .. "/link", to = dir .. "/f" }, "f"))
+  end)
+
   -- what a script in that directory prints
   local function from(dir, command, options)
     local file = tmpdir() .. "/script.lua"

@@ -186,6 +186,23 @@ describe("nsbox.sys.mount #uml", function()
       assert.is_string(first)
     end)
 
+    it("attaches a tree behind a symbolic link", function()
+      local text, first = mounted(function(dir)
+        os.execute(("cd %s && mkdir from to && touch from/x && ln -s to link"):format(dir))
+        local tree <close>, message, number = sys.mount.open_tree(dir .. "/from", "clone")
+        if number == sys.errno.ENOSYS then return dir .. "/to", message end
+        assert(tree, message)
+        assert(sys.mount.move_mount(tree, dir .. "/link"))
+        local last
+        for line in io.lines "/proc/self/mountinfo" do
+          last = line:match "^%d+ %d+ %S+ %S+ (%S+) "
+        end
+        return last, options(dir .. "/to")
+      end)
+      assert.matches("/to$", text)
+      assert.is_string(first)
+    end)
+
     it("pivots into a new root", function()
       local names, old = mounted(function(dir)
         os.execute("mkdir " .. dir .. "/old")
