@@ -303,15 +303,20 @@ const char *nb_checkpath(lua_State *L, int idx)
 	return s;
 }
 
-uint32_t nb_checkid(lua_State *L, int idx)
+uint32_t nb_checkid(lua_State *L, int idx, const char *what)
 {
 	lua_Integer id;
 	int isint = 0;
 
 	id = lua_type(L, idx) == LUA_TNUMBER ? lua_tointegerx(L, idx, &isint)
 					     : 0;
-	if (!isint || id < 0 || id > UINT32_MAX)
-		nb_argerror(L, idx, "id from 0 to 4294967295 expected");
+	/* the last one is (uid_t)-1: to the kernel "leave it as it is" */
+	if (!isint || id < 0 || id >= UINT32_MAX)
+		nb_argerror(L, idx,
+			    lua_pushfstring(L,
+					    "%s: id from 0 to 4294967294 "
+					    "expected",
+					    what));
 	return (uint32_t)id;
 }
 

@@ -86,7 +86,8 @@ lua_Integer nb_fieldint(lua_State *L, int t, const char *name, lua_Integer min,
 bool nb_fieldbool(lua_State *L, int t, const char *name, bool def);
 /* a string argument without NUL bytes */
 const char *nb_checkpath(lua_State *L, int idx);
-uint32_t nb_checkid(lua_State *L, int idx); /* unsigned 32 bit uid or gid */
+/* unsigned 32 bit uid or gid; what names it in the error */
+uint32_t nb_checkid(lua_State *L, int idx, const char *what);
 
 /* --- descriptor handles (fd.c): born closed (-1), then filled --- */
 

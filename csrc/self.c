@@ -204,7 +204,7 @@ static int process_user(lua_State *L)
 
 	errno = 0;
 	if (lua_isinteger(L, 1))
-		pw = getpwuid(nb_checkid(L, 1));
+		pw = getpwuid(nb_checkid(L, 1, "uid"));
 	else
 		pw = getpwnam(nb_checkpath(L, 1));
 	return push_user(L, pw, errno);

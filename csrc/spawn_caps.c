@@ -15,7 +15,7 @@ static bool idfield(struct nb_builder *b, const char *name, uint64_t *id)
 	bool there = lua_getfield(b->L, b->table, name) != LUA_TNIL;
 
 	if (there)
-		*id = nb_checkid(b->L, -1);
+		*id = nb_checkid(b->L, -1, name);
 	lua_pop(b->L, 1);
 	return there;
 }
@@ -45,7 +45,7 @@ static void add_groups(struct nb_builder *b)
 		for (lua_Integer i = 1; i <= n; i++) {
 			lua_geti(L, list, i);
 			((uint32_t *)nb_at(b, offset))[i - 1] =
-			    nb_checkid(L, -1);
+			    nb_checkid(L, -1, "groups");
 			lua_pop(L, 1);
 		}
 		s = nb_step(b, NB_STEP_GROUPS);
