@@ -200,11 +200,11 @@ void nb_checktable(struct nb_builder *b, int element, const char *name, int i)
 			   luaL_typename(b->L, element));
 }
 
-void nb_each(struct nb_builder *b, const char *name,
+/* n as counted when room was made for them: __len may say more the next time */
+void nb_each(struct nb_builder *b, const char *name, lua_Integer n,
 	     void (*add)(struct nb_builder *b, int element, int i))
 {
 	lua_State *L = b->L;
-	lua_Integer n = nb_count(L, b->table, name);
 	int list;
 
 	lua_getfield(L, b->table, name);

@@ -36,7 +36,7 @@ void nb_add_file(struct nb_builder *b, enum nb_stepop op, const char *path,
 		 const char *text);
 uint32_t nb_putfds(struct nb_builder *b, const char *name, uint64_t *n);
 void nb_checktable(struct nb_builder *b, int element, const char *name, int i);
-void nb_each(struct nb_builder *b, const char *name,
+void nb_each(struct nb_builder *b, const char *name, lua_Integer n,
 	     void (*add)(struct nb_builder *b, int element, int i));
 
 /* the parts of a plan that have files of their own */

@@ -425,7 +425,7 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	}
 	if (nb_fieldbool(L, t, "lo", false))
 		nb_step(b, NB_STEP_LO);
-	nb_each(b, "writes", add_write);
+	nb_each(b, "writes", nb_count(L, t, "writes"), add_write);
 	nb_addmounts(b);
 	nb_addprivilege(b, pdeathsig);
 	add_cwd(b);

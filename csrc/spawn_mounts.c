@@ -168,7 +168,7 @@ void nb_addmounts(struct nb_builder *b)
 	lua_Integer n = nb_count(b->L, b->table, "mounts");
 
 	b->mount_steps = nb_reserve(b, (size_t)n * sizeof(uint32_t));
-	nb_each(b, "mounts", add_element);
+	nb_each(b, "mounts", n, add_element);
 }
 
 /***

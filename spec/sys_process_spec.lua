@@ -113,6 +113,20 @@ describe("nsbox.sys.process.spawn", function()
       wrong({ new = { "time" }, time_offsets = { boottime = 1e300 } }, "out of range")
     end)
 
+    it("to ask for more mounts than it made room for", function()
+      local lengths, last = { 1, 0, 30 }, 0
+      local mounts = setmetatable({}, {
+        __len = function() return table.remove(lengths, 1) or 30 end,
+        __index = function(_, i)
+          last = i
+          return { type = "tmpfs", target = "/nonexistent", optional = true }
+        end,
+      })
+      local child = process.spawn { argv = { "true" }, mounts = mounts }
+      if child then ending(child) end
+      assert.equal(1, last)
+    end)
+
     it("strings with a NUL byte", function()
       wrong({ argv = { "a\0b" } }, "argv%[1%]: contains a NUL byte")
       wrong({ env = { "A=1", "B=\0" } }, "env%[2%]: contains a NUL byte")
