@@ -374,7 +374,7 @@ static int process_open(lua_State *L)
 		return nb_fail(L, errno, lua_tostring(L, -1));
 	}
 	p->h.fd = nb_above_stdio(fd);
-	return 1;
+	return p->h.fd < 0 ? nb_fail(L, errno, "pidfd") : 1;
 }
 
 static const luaL_Reg process_funcs[] = {

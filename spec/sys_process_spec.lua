@@ -1400,6 +1400,15 @@ describe("a process handle", function()
     assert.error_matches(function() process.open(2 ^ 40) end, "not a pid")
   end)
 
+  it("is no closed one where only a standard stream's number is free", function()
+    local out, status = c.script([[
+      local process = require "nsbox.sys.process"
+      local p, message, errno = process.open(process.getpid())
+      os.exit(p == nil and type(message) == "string" and math.type(errno) == "integer")
+    ]], "exec 0<&- 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; ulimit -n 3;")
+    assert.same({ "", 0 }, { out, status })
+  end)
+
   it("raises when it is closed", function()
     local p, finish = hold {}
     finish()
