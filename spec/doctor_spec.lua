@@ -26,6 +26,21 @@ NO   maps    ids in it
         why = "uid_map: Operation not permitted" } })
   end)
 
+  it("finds what it can without /proc", function()
+    needs "maps"
+    local script = tmpdir() .. "/doctor.lua"
+    spew(script, [[
+      local sys = require "nsbox.sys"
+      assert(sys.unshare { "user", "mnt" })
+      assert(sys.mount.mount("tmpfs", "/proc", "tmpfs"))
+      require "nsbox".doctor()
+    ]])
+    local out, status = lua(script)
+    assert.equal(0, status)
+    assert.matches("\nNO   maps .*\n +why: .*\n +try: [^\n]*mount %-t proc", out)
+    assert.matches("\nyes  pidfd ", out)
+  end)
+
   it("prints and returns its findings", function()
     local script = tmpdir() .. "/doctor.lua"
     spew(script, 'local f = require "nsbox".doctor() print("and " .. #f .. " findings")')

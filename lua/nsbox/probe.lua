@@ -90,12 +90,7 @@ probe("maps", "a user namespace with the own ids mapped, and power in it",
   mounting({}, "tmpfs", SOMEWHERE))
 
 probe("subuid", "ids of /etc/subuid and /etc/subgid", function()
-  local e = require "nsbox.error"
-  local maps, err = e.try(require("nsbox.idmap").resolve, "subuid")
-  if not maps then
-    return false, err.detail, err.hint
-  end
-  return launch { new = { "user" }, maps = maps }
+  return launch { new = { "user" }, maps = require("nsbox.idmap").resolve "subuid" }
 end)
 
 probe("utsns", "an own hostname", box({ "uts" }, { hostname = "nsbox-probe" }))
@@ -238,6 +233,16 @@ local M = {}
 
 local known = {}
 
+-- what cannot even be tried does not work either
+local function try(f)
+  local e = require "nsbox.error"
+  local ok, why, remedy = e.try(f)
+  if e.is(why) then
+    return false, why.detail, why.hint
+  end
+  return ok, why, remedy
+end
+
 --- Tries one thing, once per process.
 -- @tparam string name of the probe; an unknown one raises
 -- @treturn boolean whether it works
@@ -251,7 +256,7 @@ function M.check(name)
       or ""), 2)
   end
   if not known[name] then
-    known[name] = table.pack(entry.try())
+    known[name] = table.pack(try(entry.try))
   end
   return table.unpack(known[name], 1, 3)
 end
