@@ -11,6 +11,7 @@ local schema = opts.schema("run", {
   bind = { bind, list = true },
   stdin = { "string", one_of = { "inherit", "null" } },
   count = { "integer", min = 1, max = 5 },
+  ratio = "number",
   limit = { "size", default = 16 },
   even = { function(value)
     if value % 2 == 0 then return value // 2 end
@@ -63,6 +64,8 @@ describe("nsbox.opts", function()
       "run: stdin: expected one of 'inherit', 'null', got 'nul' (did you mean 'null'?)" },
     { "keeps numbers in their range", { count = 6 },
       "run: count: expected between 1 and 5, got 6" },
+    { "rejects what is no number", { ratio = 0 / 0 },
+      "run: ratio: expected a number, got " .. 0 / 0 },
     { "wants whole numbers", { count = 1.5 }, "run: count: expected an integer, got 1.5" },
     { "rejects an empty path", { cwd = "" }, "run: cwd: expected a path, got an empty string" },
     { "reaches into nested tables", { bind = { { "/a", too = "/b" } } },

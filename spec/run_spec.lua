@@ -132,6 +132,7 @@ describe("nsbox.run refuses, at the caller's line and before anything is done,",
     misuse({ "true", stdout = handle }, "stdout: expected 'inherit', 'null', 'capture', 'pipe', an "
       .. "open file, a descriptor or a function, got a closed one")
     misuse({ "true", stdin = 999 }, "stdin: descriptor 999 is not open")
+    misuse({ "true", stdin = 1 << 40 }, "stdin: descriptor 1099511627776 is not open")
     misuse({ "true", input = 5 }, "input: expected a string, got a number")
     misuse({ "true", input = "x", stdin = "null" }, "input: stdin says otherwise")
   end)
@@ -181,6 +182,7 @@ describe("nsbox.run refuses, at the caller's line and before anything is done,",
     ns({ nett = true }, "(did you mean 'net'?)")
     ns({ net = {} }, "namespaces: net: expected a pid, a path or a namespace, got a table")
     ns({ net = -1 }, "namespaces: net: expected a pid, got -1")
+    ns({ net = 1 << 40 }, "namespaces: net: expected a pid, got 1099511627776")
     ns({ net = "" }, "namespaces: net: expected a path or a name")
     ns({ uts = "blue" }, "'blue' is no path; only network namespaces have names")
     local handle = assert(sys.ns.open "/proc/self/ns/net")

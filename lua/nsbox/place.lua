@@ -9,6 +9,7 @@
 local ns = require "nsbox.sys.ns"
 
 local NETNS_DIR <const> = "/run/netns/"
+local MAX_INT <const> = 2147483647
 local ENOENT <const>, EACCES <const>, ESRCH <const>, EINVAL <const> = 2, 13, 3, 22
 
 local M = {}
@@ -64,7 +65,7 @@ end
 -- @treturn[2] string what was expected
 function M.check(x, kind)
   if math.type(x) == "integer" then
-    if x > 0 then
+    if x > 0 and x <= MAX_INT then
       return true
     end
     return nil, "expected a pid, got " .. x

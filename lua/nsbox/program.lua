@@ -6,13 +6,15 @@ local process = require "nsbox.sys.process"
 
 local PATH <const> = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+local MAX_INT <const> = 2147483647
+
 local STREAMS <const> = { "stdin", "stdout", "stderr" }
 
 local M = {}
 
 local function descriptor(value)
   if math.type(value) == "integer" and value >= 0 then
-    local copy = require("nsbox.sys.fd").dup(value)
+    local copy = value <= MAX_INT and require("nsbox.sys.fd").dup(value)
     if not copy then
       return nil, ("descriptor %d is not open"):format(value)
     end

@@ -12,8 +12,10 @@ end
 local types = {}
 
 function types.number(value, field)
-  if type(value) ~= "number" or value ~= value then
+  if type(value) ~= "number" then
     return mistake("expected", "a number", value)
+  elseif value ~= value then
+    return mistake("bad", "a number", value)
   elseif value < (field.min or -math.huge) or value > (field.max or math.huge) then
     return mistake("out_of_range", value, field)
   end
