@@ -246,7 +246,7 @@ $(BUILD)/bench/quick:
 # copy in which they are its own @table and @tfield, and in which a module comes
 # before its submodules
 .PHONY: doc
-doc: ## write the reference to build/doc
+doc: all ## write the reference to build/doc
 	rm -rf $(BUILD)/doc $(BUILD)/ldoc
 	mkdir -p $(BUILD)/ldoc
 	cp -R lua csrc .config.ld $(BUILD)/ldoc
@@ -254,6 +254,7 @@ doc: ## write the reference to build/doc
 	find $(BUILD)/ldoc/lua -name '*.lua' -exec sed -i \
 		-e 's/^---@class  *\([^ ]*\) *\(.*\)/\n--- \2\n-- @table \1/' \
 		-e 's/^---@field  *\([^ ]*\)  *\([^ ]*\) *\(.*\)/-- @tfield \2 \1 \3/' {} +
+	$(RUN) .ci/options >$(BUILD)/ldoc/options.md
 	cd $(BUILD)/ldoc && ldoc -q -c .config.ld -d ../doc .
 
 .PHONY: clean

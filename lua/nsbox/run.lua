@@ -27,7 +27,7 @@ end
 --
 -- @function run
 -- @tparam table|string o the program and its arguments as the array part;
---   the options of PROGRAM and BOX as named fields
+--   @{options.md|options of PROGRAM and BOX} as named fields
 -- @treturn integer status as in the shell: the code, 128 + signal
 -- @treturn nsbox.Result
 -- @raise a string for a mistake in the options; an `nsbox.Error` for a program
