@@ -97,6 +97,18 @@ describe("a named scope #root", function()
     assert.equal("", names())
   end)
 
+  it("tells links of one name in several namespaces apart, however these are named", function()
+    for i, order in ipairs { { "a", "b" }, { "b", "a" } } do
+      local s <close> = nsbox.scope "shop"
+      local places = { a = s:netns "a", b = s:netns "b" }
+      for _, name in ipairs(order) do
+        assert.equal(i == 1, s:bridge({ "br0", netns = places[name] }).fresh)
+      end
+      s:commit()
+    end
+    assert.matches("bridge br0 in netns a ", nsbox.scope.show "shop")
+  end)
+
   it("makes again what somebody removed", function()
     local s = nsbox.scope "shop"
     s:netns "blue"

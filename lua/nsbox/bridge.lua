@@ -40,6 +40,16 @@ local function device_options(o)
   return data
 end
 
+-- the options in words that another run has, too
+local function identity(o, place)
+  local spec = {}
+  for key, value in next, o do
+    spec[key] = value
+  end
+  spec.netns = place.label
+  return spec
+end
+
 --- Makes a bridge; see `nsbox.part`.
 -- @tparam nsbox.Part part
 -- @tparam table|string o `{ name, addr =, … }`: INTERFACE, and the device's options
@@ -53,7 +63,7 @@ function M.make(part, o, level)
   end
   o[1] = o[1] or interface.generate "br"
   local place <close> = netplace.open(o.netns, "bridge")
-  if part:stands(o[1], o) then
+  if part:stands(place:named(o[1]), identity(o, place)) then
     return link.of(place, o, place:check("bridge", o[1], place.nl:link_get(o[1])))
   end
   local plan = place:mark { dev = o[1], group = part.scope:_group() }

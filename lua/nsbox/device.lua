@@ -239,7 +239,7 @@ function M.make(part, given, level)
   local place <close> = netplace.open(o.netns, verb)
   local base <close>, below = open_below(o, verb)
   local context = { kind = kind, kinds = KINDS, base = base, link = below, of = o }
-  if part:stands(o[1], identity(o, place, base, below)) then
+  if part:stands(place:named(o[1]), identity(o, place, base, below)) then
     return link.of(place, o, place:check(verb, o[1], place.nl:link_get(o[1])))
   end
   local plan = place:mark { dev = o[1], group = part.scope:_group() }

@@ -150,6 +150,13 @@ function Place:again()
   return pid and math.tointeger(tonumber(pid)) or self._where:match "^path:(.*)$"
 end
 
+--- What tells a device from those of the same name in other namespaces.
+-- @tparam string name
+-- @treturn string for people: "br0 in netns blue"
+function Place:named(name)
+  return name .. (self.label and " in " .. self.label or "")
+end
+
 --- What kind of device a record is of.
 -- @tparam table record as `link_get` gives it
 -- @treturn string "bridge", "veth" …; "device": one that no program made
