@@ -137,9 +137,7 @@ static long do_init(struct nb_plan *plan, struct nb_step *s)
  */
 static long do_join(struct nb_plan *plan, struct nb_step *s)
 {
-	struct join {
-		int32_t fd, kind;
-	} *j = at(plan, s->a);
+	struct nb_join *j = at(plan, s->a);
 	uint64_t refused = 0;
 	long r = 0;
 

@@ -81,6 +81,11 @@ struct nb_step {
 	uint64_t x, y, z;
 };
 
+/* what JOIN finds at a */
+struct nb_join {
+	int32_t fd, kind;
+};
+
 struct nb_plan {
 	uint32_t size;
 	uint32_t steps, nsteps; /* struct nb_step */

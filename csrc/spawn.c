@@ -63,10 +63,6 @@ static void add_stdio(struct nb_builder *b)
 	nb_step(b, NB_STEP_STDIO)->a = offset;
 }
 
-struct join {
-	int32_t fd, kind;
-};
-
 static uint64_t putjoins(struct nb_builder *b, uint32_t *offset, uint64_t *n)
 {
 	lua_State *L = b->L;
@@ -76,10 +72,10 @@ static uint64_t putjoins(struct nb_builder *b, uint32_t *offset, uint64_t *n)
 	*n = (uint64_t)len;
 	if (len > MAX_JOIN)
 		luaL_error(L, "join: at most %d namespaces", MAX_JOIN);
-	*offset = nb_reserve(b, (size_t)len * sizeof(struct join));
+	*offset = nb_reserve(b, (size_t)len * sizeof(struct nb_join));
 	lua_getfield(L, b->table, "join");
 	for (lua_Integer i = 1; i <= len; i++) {
-		struct join j;
+		struct nb_join j;
 
 		lua_geti(L, -1, i);
 		j.fd = nb_checkfd(L, -1);
@@ -87,7 +83,7 @@ static uint64_t putjoins(struct nb_builder *b, uint32_t *offset, uint64_t *n)
 		if (j.kind <= 0)
 			luaL_error(L, "join[%d]: not a namespace", (int)i);
 		kinds |= (uint32_t)j.kind;
-		((struct join *)nb_at(b, *offset))[i - 1] = j;
+		((struct nb_join *)nb_at(b, *offset))[i - 1] = j;
 		lua_pop(L, 1);
 	}
 	lua_pop(L, 1);
@@ -110,7 +106,7 @@ static void add_init(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 
 	for (uint64_t i = 0; i < njoins; i++)
 		((int32_t *)nb_at(b, fds))[n++] =
-		    ((struct join *)nb_at(b, joins))[i].fd;
+		    ((struct nb_join *)nb_at(b, joins))[i].fd;
 	if (ambient) {
 		s = nb_step(b, NB_STEP_CAPS);
 		s->x = s->y = s->z = ALL_CAPS >> (62 - nb_plan(b)->last_cap);
@@ -469,7 +465,7 @@ static const char *subject(lua_State *L, const struct nb_launch *l)
 	case NB_STEP_JOIN:
 		return nb_wordof(
 		    nb_kinds,
-		    (uint64_t)((const struct join *)(base + s->a))[l->detail]
+		    (uint64_t)((const struct nb_join *)(base + s->a))[l->detail]
 			.kind);
 	case NB_STEP_UNSHARE:
 		return nb_wordof(nb_kinds, s->x);
