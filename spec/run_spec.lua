@@ -200,6 +200,18 @@ describe("nsbox.run refuses, at the caller's line and before anything is done,",
     misuse({ "true", tmpfs = { "/tmp", size = "big" } }, "tmpfs: ")
     misuse({ "true", tmpfs = { "/tmp", mode = "rwx" } }, "tmpfs: ")
     misuse({ "true", tmpfs = { { "/tmp", sise = 1 } } }, "(did you mean 'size'?)")
+    -- one with a named part, not a list that has one
+    misuse({ "true", tmpfs = { "/tmp", sise = 1 } }, "(did you mean 'size'?)")
+    misuse({ "true", bind = { "/a", too = "/b" } }, "bind: unknown option 'too'")
+  end)
+
+  it("lists with a hole, which would lose what comes behind it", function()
+    for name, element in pairs { bind = "/usr", tmpfs = "/tmp", caps = "kill", env = "LANG",
+      namespaces = "user" } do
+      misuse({ "true", [name] = { nil, element } }, name .. ": has a hole (an element is nil)")
+      misuse({ "true", [name] = { element, nil, element } }, name .. ": has a hole")
+    end
+    misuse({ "true", env = { [1.5] = "LANG" } }, "env: has a hole")
   end)
 
   it("what is no capability", function()

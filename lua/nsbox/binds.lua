@@ -127,25 +127,8 @@ local function one_tmpfs(t)
     data = data }
 end
 
-local function is_one(value)
-  return type(value) == "string" or type(value) == "table"
-    and (value.to or value.ro ~= nil or value.size or value.mode) ~= nil
-end
-
 local function list(value, check)
-  if type(value) ~= "table" or is_one(value) then
-    local checked, message = check(value)
-    return checked and { checked }, message
-  end
-  local out = {}
-  for i, element in ipairs(value) do
-    local checked, message = check(element)
-    if not checked then
-      return nil, ("[%d] %s"):format(i, message)
-    end
-    out[i] = checked
-  end
-  return out
+  return require("nsbox.types").list(check, true)(value)
 end
 
 --- Checks the option `bind`: one or a list.

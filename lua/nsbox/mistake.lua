@@ -4,6 +4,9 @@
 
 local M = {}
 
+--- What is wrong with a list that has a nil in it, most often an unset variable.
+M.HOLE = "has a hole (an element is nil)"
+
 -- quoted, short, printable
 local function show(value)
   if type(value) ~= "string" then

@@ -23,8 +23,10 @@ local function namespaces(value)
   if type(value) ~= "table" or getmetatable(value) then
     return nil, require("nsbox.mistake").expected("a table", value)
   end
+  local count = 0
   for key, v in next, value do
     local kind = math.type(key) and v or key
+    count = count + (math.type(key) and 1 or 0)
     if not KNOWN[kind] then
       return nil, require("nsbox.mistake").not_one_of(tostring(kind), KNOWN)
     elseif not math.type(key) and type(v) ~= "boolean" then
@@ -33,6 +35,9 @@ local function namespaces(value)
         return nil, ("%s: %s"):format(key, message)
       end
     end
+  end
+  if count ~= #value then
+    return nil, require("nsbox.mistake").HOLE
   end
   return value
 end
@@ -60,6 +65,11 @@ local function cap_list(value)
         near and (" (did you mean '%s'?)"):format(near) or ", see capabilities(7)")
     end
     list[i] = name
+  end
+  for key in next, value do
+    if math.type(key) and not list[key] then
+      return nil, require("nsbox.mistake").HOLE
+    end
   end
   return list
 end

@@ -60,14 +60,19 @@ local function environment(value)
   if type(value) ~= "table" then
     return nil, require("nsbox.mistake").expected("a table", value)
   end
+  local count = 0
   for key, v in next, value do
     local name = math.type(key) and v or key
+    count = count + (math.type(key) and 1 or 0)
     if type(name) ~= "string" or name == "" or name:find("[=%z]") then
       return nil, ("'%s' is no name of a variable"):format(tostring(name))
     elseif not math.type(key) and (type(v) ~= "string" and not math.type(v)
       or tostring(v):find("\0", 1, true)) then
       return nil, ("%s: expected a string without NUL bytes"):format(name)
     end
+  end
+  if count ~= #value then
+    return nil, require("nsbox.mistake").HOLE
   end
   return value
 end

@@ -84,7 +84,8 @@ end
 local function check_list(check, nested)
   return function(value, field)
     if is_one(value, nested) then
-      value = { value }
+      local checked, message = check(value, field)
+      return checked ~= nil and { checked } or nil, message
     end
     local out, count = {}, 0
     for key, element in next, value do
@@ -98,13 +99,20 @@ local function check_list(check, nested)
       out[key], count = checked, count + 1
     end
     if count ~= #out then
-      return nil, "has a hole (an element is nil)"
+      return nil, require("nsbox.mistake").HOLE
     end
     return out
   end
 end
 
 local M = {}
+
+--- Makes a check of one or a list, which becomes a list.
+-- @function list
+-- @tparam function check (value, field) → the value to use, or nil and what is wrong
+-- @tparam boolean nested whether an element is itself a table of options
+-- @treturn function of the same kind
+M.list = check_list
 
 --- Makes the check of a field.
 -- @tparam table field `{ type, … }`, see `nsbox.opts`
