@@ -214,9 +214,9 @@ format: ## lay out the C sources with clang-format
 	clang-format -i csrc/*.[ch] $(wildcard spec/*.c spec/bench/*.c examples/*.c)
 
 ROUNDS ?= 11
-BENCH  := $(BUILD)/bench/limit $(BUILD)/bench/enter.so $(BUILD)/bench/true $(BUILD)/bench/quick
+BENCH  := $(BUILD)/bench/limit $(BUILD)/bench/netlimit $(BUILD)/bench/enter.so $(BUILD)/bench/true $(BUILD)/bench/quick
 # what to measure: files of spec/bench
-WHAT   ?= launch lifetimes
+WHAT   ?= launch lifetimes network
 
 .PHONY: bench
 bench: all $(BENCH) ## measure; WHAT=lifetimes for one part, ROUNDS=25 for steadier figures
@@ -229,6 +229,10 @@ $(BUILD)/bench/enter.so: spec/bench/enter.c
 	$(CC) -std=gnu11 -D_GNU_SOURCE= $(PKG) $(WARN) -O2 -fPIC -shared -o $@ $<
 
 $(BUILD)/bench/limit: spec/bench/limit.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O2 -static -o $@ $<
+
+$(BUILD)/bench/netlimit: spec/bench/netlimit.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O2 -static -o $@ $<
 
