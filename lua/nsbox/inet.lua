@@ -110,12 +110,12 @@ end
 -- @tparam table a as from `parse`, with a prefix
 -- @treturn string its first address, as bytes
 function M.network(a)
-  local out = {}
-  for i = 1, #a.bytes do
-    local bits = math.max(0, math.min(8, a.prefix - 8 * (i - 1)))
-    out[i] = string.char(a.bytes:byte(i) & (0xff << (8 - bits)) & 0xff)
+  local bytes, whole, bits = a.bytes, a.prefix // 8, a.prefix % 8
+  if whole == #bytes then
+    return bytes
   end
-  return table.concat(out)
+  return bytes:sub(1, whole) .. string.char(bytes:byte(whole + 1) & (0xff << (8 - bits)) & 0xff)
+    .. ("\0"):rep(#bytes - whole - 1)
 end
 
 --- The one way to write an address or network.
