@@ -31,6 +31,7 @@ local parts = {
   add = { "nsbox.scope", "add" },
   link = { "nsbox.scope", "link" },
   sysctl = { "nsbox.scope", "sysctl" },
+  dns = { "nsbox.scope", "dns" },
   net = { "nsbox.net" },
 }
 

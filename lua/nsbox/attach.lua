@@ -261,6 +261,10 @@ end
 
 local function finish(p, ra, rb)
   fill(p.object, p.b.place, p.netns, rb, ra.name, p.bridge, p.plan.addr, p.net)
+  p.object._leave = require("nsbox.names").join(p.part, p.netns, p.bridge, p.b.o.addr)
+  if p.o.dns then
+    require("nsbox.dns").apply(p.part, "attach", p.netns, p.o.dns)
+  end
 end
 
 -- what a named scope compares: the same options, however the namespace was meant

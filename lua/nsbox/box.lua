@@ -63,19 +63,24 @@ local function outlives(p)
   return not (p.init or p.idle or p.maps and one(p.maps.uid) and one(p.maps.gid))
 end
 
+-- what it was given when it is there; where that fails, it is not
+local function complete(self, scope, f, ...)
+  local ok, err = pcall(f, ...)
+  if not ok then
+    self:_settle()
+    self:_unlink()
+    if self.name then
+      scope.boxes[self.name] = nil
+    end
+    error(err, 0)
+  end
+end
+
 -- the cards of `net`; they end with the box
 local function connect(self, scope, level)
   for _, it in ipairs(self._options.net) do
-    local ok, err = pcall(scope._make, scope, "attach", { bridge = it[1], netns = self, o = it[2],
-      checked = true }, level + 1)
-    if not ok then
-      self:_settle()
-      self:_unlink()
-      if self.name then
-        scope.boxes[self.name] = nil
-      end
-      error(err, 0)
-    end
+    complete(self, scope, scope._make, scope, "attach", { bridge = it[1], netns = self, o = it[2],
+      checked = true }, level + 2)
   end
 end
 
@@ -99,6 +104,7 @@ function M.make(part, o, level)
   else
     p.gate = true
   end
+  local view = o.net and require("nsbox.names").plan(part, o, p)
   local self
   local ok, err = pcall(part.step, part, "process", { durable = outlives(p) }, function()
     self = process.start("box", p, stream.open(o, idle and stream.NULL or stream.INHERIT), nil,
@@ -109,12 +115,21 @@ function M.make(part, o, level)
     if self then
       process.methods.close(self)
     end
+    if view then
+      require("nsbox.names").born(part, view)
+    end
     error(err, 0)
   end
-  self.name, self.links = o.name, {}
+  self.name, self.links, self._scope = o.name, {}, part.scope
   self._plan, self._kinds, self._options, self._created = p, kinds, o, not idle
   if o.name then
     boxes[o.name], M.named[o.name] = self, self
+  end
+  if view then
+    require("nsbox.names").born(part, view, self)
+  end
+  if o.dns then
+    complete(self, part.scope, require("nsbox.dns").apply, part, "box", self, o.dns)
   end
   if o.net then
     connect(self, part.scope, level + 1)
@@ -317,6 +332,9 @@ end
 --- Kills it, and lets go of what belongs to it.
 function Box:_settle()
   self._created = false
+  if self._view then
+    require("nsbox.names").gone(self._scope, self)
+  end
   process.methods.close(self)
   if self._ns then
     self._ns:close()

@@ -261,6 +261,9 @@ function M.make(part, given, level)
       code = "ENODEV", detail = "it was deleted as soon as it was made", hint = false }
   end
   link.configure(place, verb, record.index, o)
+  if o.dns then
+    require("nsbox.dns").apply(part, verb, o.netns, o.dns)
+  end
   return link.of(place, o, record)
 end
 

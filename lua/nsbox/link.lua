@@ -569,6 +569,10 @@ end
 
 -- off the list of the box that it is in
 function Link:_unlist()
+  if self._leave then
+    self._leave()
+    self._leave = nil
+  end
   local links = self._box and self._box.links or {}
   for i = #links, 1, -1 do
     if links[i] == self then

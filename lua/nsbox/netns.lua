@@ -7,14 +7,13 @@
 --
 -- @module nsbox.netns
 
-local fd = require "nsbox.sys.fd"
 local mount = require "nsbox.sys.mount"
 local ns = require "nsbox.sys.ns"
 local netnsdir = require "nsbox.netnsdir"
 local opts = require "nsbox.opts"
 
 local DIR <const> = netnsdir.DIR
-local EEXIST <const>, EISDIR <const>, ENOTSUP <const> = 17, 21, 95
+local EEXIST <const> = 17
 local ANY_GROUP <const> = "0 2147483647" -- ping needs no privilege
 
 local M = {}
@@ -32,6 +31,9 @@ local schema = opts.schema("netns", {
   sysctl = { function(value)
     return require("nsbox.setting").check(value)
   end, doc = "{ [\"net.ipv4.ip_forward\"] = 1, … }" },
+  dns = { function(value)
+    return require("nsbox.dns").check(value)
+  end, none = true, doc = "{ server…, search =, options =, hosts = }, or \"host\"" },
 })
 
 local function taken(path)
@@ -49,34 +51,6 @@ local function raise(path, message, errno)
     hint = errno == EEXIST and taken(path) or nil, detail = message:gsub("^[^\n]-: ", "") }
 end
 
--- the empty file that the namespace is mounted on
-local function make_file(part, path)
-  local file, message, errno = fd.open(DIR, { "rdonly", "wronly", "tmpfile" }, "0444")
-  if not file and (errno == ENOTSUP or errno == EISDIR) then
-    part:step("file", { path = path, empty = true }, function()
-      local made, why, code = fd.open(path, { "rdonly", "creat", "excl" }, "0444")
-      if not made then
-        raise(path, why, code)
-      end
-      local st = fd.stat(made)
-      made:close()
-      return { dev = st.dev, ino = st.ino }
-    end)
-    return
-  elseif not file then
-    raise(DIR, message, errno)
-  end
-  local unnamed <close> = file
-  local st = fd.stat(unnamed)
-  part:step("file", { path = path, dev = st.dev, ino = st.ino }, function()
-    local ok, why, code = fd.link(unnamed, path)
-    if not ok then
-      raise(path, why, code)
-    end
-    return {}
-  end)
-end
-
 -- what is set inside goes with it: no steps
 local function configure(handle, o)
   if o.sysctl then
@@ -87,7 +61,8 @@ local function configure(handle, o)
 end
 
 local function give_name(part, handle, path)
-  make_file(part, path)
+  -- the empty file that the namespace is mounted on
+  require("nsbox.newfile").make(part, "file", path, "0444", "", raise):close()
   local _, inode = handle:id()
   part:step("pin", { path = path, nskind = "net", inode = inode, cookie = handle:cookie() },
     function()
@@ -108,7 +83,7 @@ end
 
 --- Makes a network namespace with a name, loopback up; see `nsbox.part`.
 -- @tparam nsbox.Part part
--- @tparam table|string o `{ name, sysctl = }`
+-- @tparam table|string o `{ name, dns =, sysctl = }`
 -- @tparam integer level whose line to blame
 -- @treturn nsbox.Namespaces
 function M.make(part, o, level)
@@ -131,6 +106,9 @@ function M.make(part, o, level)
   local ok, err = pcall(function()
     configure(handle, o)
     give_name(part, handle, path)
+    if o.dns then
+      require("nsbox.dns").apply(part, "netns", name, o.dns)
+    end
   end)
   if not ok then
     handle:close()

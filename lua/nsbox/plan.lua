@@ -109,6 +109,10 @@ local function net(value)
   return require("nsbox.attach").check_net(value)
 end
 
+local function dns(value)
+  return require("nsbox.dns").check(value)
+end
+
 local function sysctl(value)
   return require("nsbox.setting").check(value)
 end
@@ -124,6 +128,7 @@ local fields = {
   bind = { bind, doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro = }, one or a list" },
   tmpfs = { tmpfs, doc = "\"DIR\" or { DIR, size =, mode = }, one or a list" },
   sysctl = { sysctl, doc = "{ [\"net.ipv4.ip_forward\"] = 1, … } in its network namespace" },
+  dns = { dns, none = true, doc = "{ server…, search =, options =, hosts = }, or \"host\"" },
   forward = { "boolean", doc = "a router: it forwards IPv4 and IPv6" },
   caps = { caps, doc = "capabilities kept, \"all\", or {}; ambient = list" },
   no_new_privs = { "boolean", doc = "no setuid program gains anything (true; bare: false)" },
@@ -377,6 +382,8 @@ local function conflict(o, chosen)
     return "net: needs a new net namespace"
   elseif (o.sysctl or o.forward) and chosen.net ~= true then
     return (o.sysctl and "sysctl" or "forward") .. ": needs a new net namespace"
+  elseif o.dns and not mnt then
+    return "dns: needs a new mnt namespace"
   elseif (o.bind or o.tmpfs) and not mnt then
     return (o.bind and "bind" or "tmpfs") .. ": needs a new mnt namespace"
   end

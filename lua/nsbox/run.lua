@@ -10,7 +10,7 @@ local program = require "nsbox.program"
 
 local schema = opts.schema("run", plan.fields)
 
--- with a network there is more to undo than a process
+-- with a network, or names, there is more to undo than a process
 local function connected(given)
   local scope <close> = require("nsbox.scope").new()
   local box = scope:_make("box", given, 3)
@@ -40,7 +40,7 @@ local function run(o)
   if wrong then
     require("nsbox.mistake").raise("run: " .. wrong, 2)
   end
-  if o.net then
+  if o.net or o.dns then
     return connected(given)
   end
   local p, _, _ <close> = plan.build(o, "run", 2)

@@ -19,7 +19,7 @@ local process = require "nsbox.sys.process"
 local VERBS <const> = { box = "nsbox.box", netns = "nsbox.netns", bridge = "nsbox.bridge",
   veth = "nsbox.veth", macvlan = "nsbox.device", ipvlan = "nsbox.device", vlan = "nsbox.device",
   vxlan = "nsbox.device", add = "nsbox.device", link = "nsbox.link",
-  sysctl = "nsbox.setting" }
+  sysctl = "nsbox.setting", dns = "nsbox.dns" }
 -- the same, for methods of what a scope made
 local METHODS <const> = { attach = "nsbox.attach" }
 
@@ -135,7 +135,7 @@ end
 -- @function Scope:box
 
 --- Makes a network namespace with a name, as `ip netns add` does.
--- @tparam table|string o `{ name, sysctl = { [key] = value } }`
+-- @tparam table|string o `{ name, dns =, sysctl = { [key] = value } }`
 -- @treturn nsbox.Namespaces
 -- @function Scope:netns
 
@@ -205,6 +205,14 @@ end
 -- @tparam table values `{ ["net.ipv4.ip_forward"] = 1, … }`, keys as in sysctl(8)
 -- @treturn nsbox.Made
 -- @function Scope:sysctl
+
+--- Sets the name servers and host names of a network namespace: of a name under /run/netns in
+-- /etc/netns, as `ip netns exec` shows them, of a box or another process in its own files.
+-- @param netns a name, a box, a pid
+-- @tparam table|string o `{ server…, search =, options =, hosts = { name = address } }`; or
+--   "host": the servers of this machine
+-- @treturn nsbox.Made
+-- @function Scope:dns
 
 -- off the list; nothing is undone
 function Scope:_drop(part)

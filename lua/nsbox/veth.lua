@@ -72,6 +72,15 @@ local function finish(p, ra, rb)
   fill(p.object[2], p.b.place, p.ends[2], rb, ra)
 end
 
+local function complete(p, ra, rb)
+  finish(p, ra, rb)
+  for _, this in ipairs(p.ends) do
+    if this.dns then
+      require("nsbox.dns").apply(p.part, "veth", this.netns, this.dns)
+    end
+  end
+end
+
 local function standing_object(p)
   local a <close> = netplace.open(p.ends[1].netns, "veth")
   local b <close> = netplace.open(p.ends[2].netns, "veth")
@@ -100,7 +109,7 @@ end
 function M.make(part, o, level)
   local list = ends_of(schema:check(o, level + 1), level + 1)
   local name, spec = identity(list)
-  local p = { part = part, ends = list, prepare = prepare, finish = finish, object =
+  local p = { part = part, ends = list, prepare = prepare, finish = complete, object =
     setmetatable({ {}, {} }, Cable) }
   local cable = p.object
   for _, this in ipairs(cable) do

@@ -95,6 +95,16 @@ return {
     s:sysctl(nil, { ["net.ipv4.ip_forward"] = 1 })
     s:netns { "blue", sysctl = { ["net.ipv4.ip_forward"] = 1 } }
   ]] },
+  { "dns", [[
+    local s <close> = nsbox.scope()
+    local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+    s:box { name = "a", net = br, dns = { "9.9.9.9", hosts = { x = "1.2.3.4" } } }
+    s:dns(s:box { name = "b", net = br }, "9.9.9.9"):close()
+    pcall(function() -- /etc is not everybody's
+      s:netns { "blue", dns = "9.9.9.9" }
+      s:dns("blue", { "8.8.8.8", hosts = { x = "1.2.3.4" } })
+    end)
+  ]] },
   { "error", [[
     pcall(function()
       local s <close> = nsbox.scope()
