@@ -134,10 +134,10 @@ $(BUNDLES:%=$(BUILD)/lua/nsbox/%.lua): $(BUILD)/lua/nsbox/%.lua: lua/nsbox/%.lua
 -include $(wildcard $(BUILD)/*.d $(BUILD)/init/*.d)
 
 .PHONY: demo
-demo: ## install what building needs, build, run the first example
+demo: ## install what building needs, build, run two boxes in a network of their own
 	@.ci/deps build
 	@$(MAKE) --no-print-directory all
-	$(RUN) examples/hello.lua
+	$(RUN:$(LUA)=unshare -nm $(if $(filter 0,$(shell id -u)),,-Ur) $(LUA)) examples/pair.lua
 
 .PHONY: check
 check: ## install what is missing, build, lint, run all specs

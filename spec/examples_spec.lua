@@ -3,6 +3,8 @@
 --     -- One sentence on what it shows.
 --     --
 --     -- Needs: PROBE…           optional: skipped where a probe says no
+--     -- Network: private     optional: it runs in a network and mount namespace of its own,
+--     --                      an ordinary user as root of a user namespace
 --     -- Usage: lua5.4 examples/NAME.lua
 --     -- Input:                  optional: fed to its standard input
 --     --     a line
@@ -32,6 +34,14 @@ local function header(path)
   return h
 end
 
+-- what is before the command of an example that changes the network
+local function private(h)
+  if h.Network ~= "private\n" then return nil end
+  local user = require("nsbox").sys.process.geteuid() ~= 0
+  return ("unshare %s -nm --propagation private sh -c 'mount -t tmpfs -o mode=755 tmpfs /run && "
+    .. "exec \"$@\"' sh "):format(user and "-Ur" or "")
+end
+
 local function check(h, run)
   for name in (h.Needs or ""):gmatch "[^%s,]+" do needs(name) end
   assert(h.Output, "the header states no output")
@@ -45,7 +55,8 @@ describe("examples", function()
     local path = "examples/" .. name
     if name:find "%.lua$" then
       it("print what they state: " .. name, function()
-        check(header(path), function(input) return lua(path, input) end)
+        local h = header(path)
+        check(h, function(input) return lua(path, input, private(h)) end)
       end)
     elseif name:find "%.c$" then
       it("build, and print what they state: " .. name, function()

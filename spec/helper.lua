@@ -10,7 +10,8 @@
 --     entries(path)         sorted names in a directory
 --     tmpdir()              a new directory, removed after the spec
 --     sh(command)           output (stdout and stderr), exit status
---     lua(file, input)      the same for a Lua script that has nsbox on its path
+--     lua(file, input, before)  the same for a Lua script that has nsbox on its path, started
+--                           behind the shell command `before`
 --     matches(want, got)    true when the texts are equal line by line; "…" in
 --                           want stands for anything
 
@@ -51,11 +52,11 @@ end
 local here = lfs.currentdir()
 local build = os.getenv "NSBOX_BUILD" or "build"
 
-function lua(file, input)
+function lua(file, input, before)
   local stdin = os.tmpname()
   spew(stdin, input or "")
-  local out, status = sh(("LUA_PATH='%s/lua/?.lua;;' LUA_CPATH='%s/%s/?.so;;' %s %s <%s"):format(
-    here, here, build, os.getenv "LUA" or "lua5.4", file, stdin))
+  local out, status = sh(("LUA_PATH='%s/lua/?.lua;;' LUA_CPATH='%s/%s/?.so;;' %s%s %s <%s"):format(
+    here, here, build, before or "", os.getenv "LUA" or "lua5.4", file, stdin))
   os.remove(stdin)
   return out, status
 end

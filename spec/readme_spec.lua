@@ -42,6 +42,8 @@ describe("README.md", function()
         for line in text:gmatch "%-%->%s?([^\n]*)" do
           want[#want + 1] = line:gsub("%s%s+%b()$", "") .. "\n"
         end
+        -- the directory of names is shared, as ip netns leaves it
+        finally(function() sh "umount /run/netns && rmdir /run/netns" end)
         local file = tmpdir() .. "/block.lua"
         spew(file, text)
         local got, status = lua(file)
