@@ -158,6 +158,7 @@ describe("a named scope #root", function()
     killed [[nsbox.netns "two"]]
     assert.equal("two", names())
     local s = nsbox.scope()
+    assert.equal("", names())
     s:netns "three"
     assert.equal("three", names())
     s:close()
@@ -360,6 +361,29 @@ describe("a named scope #root", function()
       local name = entries(dir)[1]
       return dir .. "/" .. name, slurp(dir .. "/" .. name)
     end
+
+    it("does not grow while nothing is left of what it says", function()
+      local s <close> = nsbox.scope()
+      local size
+      for i = 1, 20 do
+        s:netns "one":close()
+        local now = #slurp(rundir.path() .. "/" .. entries(rundir.path())[1])
+        assert.equal(size or now, now, i)
+        size = now
+      end
+      local two = s:netns "two"
+      s:netns "one":close()
+      assert.is_true(#slurp(rundir.path() .. "/" .. entries(rundir.path())[1]) > size)
+      two:close()
+    end)
+
+    it("is a file: a directory or a link of such a name is passed over", function()
+      local dir = rundir.path()
+      sh(("mkdir %s/x.journal; ln -s x.journal %s/y.journal"):format(dir, dir))
+      assert.same({}, nsbox.scope.list())
+      assert.equal(0, nsbox.scope.recover())
+      failure(function() nsbox.scope.open "x" end, "ENOENT")
+    end)
 
     it("that was cut is read up to there", function()
       local path, text = crashed()

@@ -13,6 +13,7 @@ local rundir = require "nsbox.rundir"
 
 local SUFFIX <const> = ".journal"
 local ENOENT <const>, EEXIST <const>, EAGAIN <const>, ENOSPC <const> = 2, 17, 11, 28
+local EISDIR <const>, ELOOP <const> = 21, 40
 local CHUNK <const> = 65536
 
 ---@class nsbox.Journal
@@ -63,7 +64,8 @@ end
 local function try(op, path)
   local handle, message, errno = fd.open(path, { "rdwr", "append", "nofollow" })
   if not handle then
-    if errno == ENOENT then
+    -- a directory or a link of that name is no journal
+    if errno == ENOENT or errno == EISDIR or errno == ELOOP then
       return nil, "gone"
     end
     raise(op, path, message, errno)
@@ -155,7 +157,7 @@ function M.create(op, name)
       ok, message, errno = handle:link(path)
     end
     if ok then
-      return setmetatable({ name = unique, path = path, size = #text,
+      return setmetatable({ name = unique, path = path, size = #text, _start = #text,
         state = record.read(text), _handle = handle, _next = 0, _next_part = 0 }, Journal)
     end
     if handle then
@@ -229,6 +231,14 @@ function Journal:write_text(op, text)
     raise(op, self.path, message, errno)
   end
   self.size = self.size + #text
+end
+
+--- Forgets everything but its beginning: nothing of what it says is left. A
+-- script that makes and closes things for ever has a journal that does not grow.
+function Journal:reset()
+  if self._handle:truncate(self._start) then
+    self.size = self._start
+  end
 end
 
 --- A number for the next step.

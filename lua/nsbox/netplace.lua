@@ -11,6 +11,8 @@
 local ns = require "nsbox.sys.ns"
 local netlink = require "nsbox.sys.netlink"
 local process = require "nsbox.sys.process"
+-- here, not where it is used: an undo at the end of a script may be elsewhere
+local nslist = require "nsbox.nslist"
 
 local OWN <const> = "/proc/thread-self/ns/net"
 
@@ -116,7 +118,7 @@ end
 local function by_looking(step)
   for _, record in ipairs(ns.scan "net" or {}) do
     if record.inode == step.nsinode then
-      return is_meant(require("nsbox.nslist").open(record), step)
+      return is_meant(nslist.open(record), step)
     end
   end
 end

@@ -53,7 +53,6 @@ end
 -- the journal, made when there is something to write
 function Scope:_writes(op)
   if not self._journal then
-    require("nsbox.scopes").recover_quietly(op)
     self:_own(require("nsbox.journal").create(op))
   end
   return self._journal
@@ -221,6 +220,9 @@ function Scope:_drop(part)
       table.remove(self._parts, i)
     end
   end
+  if #self._parts == 0 and self._journal and not self._named then
+    self._journal:reset()
+  end
   local object = part.object
   if object and part.verb == "box" and self.boxes[object.name or 0] == object then
     self.boxes[object.name] = nil
@@ -356,6 +358,14 @@ end
 
 M.new = new
 
+-- an anonymous one; where nobody keeps journals there is nothing to recover
+local function open_anonymous()
+  if require("nsbox.sys.fd").stat((require("nsbox.rundir").path())) then
+    require("nsbox.scopes").recover_quietly "scope"
+  end
+  return new()
+end
+
 -- the scope behind nsbox.VERB; it must be there before what it owns, so that
 -- the state finalizes it after
 local script
@@ -363,7 +373,7 @@ local function script_scope()
   if script and script._pid ~= process.getpid() then
     script = nil -- a forked child's own
   end
-  script = script or new()
+  script = script or open_anonymous()
   return script
 end
 
@@ -394,7 +404,7 @@ return setmetatable(M, {
   __name = "nsbox.scope",
   __call = function(_, o)
     if o == nil then
-      return new()
+      return open_anonymous()
     end
     local scope = require("nsbox.scopes").declare(o)
     return scope
