@@ -149,6 +149,7 @@ struct nb_ns {
 	int kind;
 	dev_t dev;
 	ino_t ino;
+	uint64_t cookie; /* of a network namespace; 0: not asked for yet */
 };
 struct nb_ns *nb_newns(lua_State *L);
 /* the argument, which must be an open handle */

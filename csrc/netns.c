@@ -84,8 +84,21 @@ static int writefile(const char *path, const char *text)
 	return err;
 }
 
+static int cookieof(uint64_t *cookie)
+{
+	socklen_t len = sizeof(*cookie);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, &len) < 0)
+		err = -errno;
+	nb_close(fd);
+	return err;
+}
+
 /* a new namespace, in its first state; *where is what failed */
-static int make(const char *ping, const char **where)
+static int make(const char *ping, uint64_t *cookie, const char **where)
 {
 	int own = openown(), fd, err;
 
@@ -104,6 +117,9 @@ static int make(const char *ping, const char **where)
 	if (fd >= 0) {
 		*where = "lo";
 		err = loup();
+		/* while here; a kernel before 5.14 has none */
+		if (cookieof(cookie) < 0)
+			*cookie = 0;
 		/* a kernel without ping sockets has no such file */
 		if (ping)
 			writefile("/proc/sys/net/ipv4/ping_group_range", ping);
@@ -115,19 +131,6 @@ static int make(const char *ping, const char **where)
 	goback(own);
 	nb_close(own);
 	return fd;
-}
-
-static int cookieof(uint64_t *cookie)
-{
-	socklen_t len = sizeof(*cookie);
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, &len) < 0)
-		err = -errno;
-	nb_close(fd);
-	return err;
 }
 
 static int cookie(const struct nb_ns *ns, uint64_t *value)
@@ -172,7 +175,7 @@ static int ns_newnet(lua_State *L)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	fd = make(ping, &where);
+	fd = make(ping, &ns->cookie, &where);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 
 	return nb_fillns(L, ns, fd, where);
@@ -189,21 +192,22 @@ static int ns_newnet(lua_State *L)
  */
 static int ns_cookie(lua_State *L)
 {
-	const struct nb_ns *ns = nb_checkns(L, 1);
-	uint64_t value = 0;
+	struct nb_ns *ns = nb_checkns(L, 1);
 	sigset_t all, before;
-	int err;
+	int err = 0;
 
 	if (ns->kind != CLONE_NEWNET)
 		return nb_fail(L, EINVAL, "cookie");
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	err = cookie(ns, &value);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!ns->cookie) {
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &before);
+		err = cookie(ns, &ns->cookie);
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+	}
 
 	if (err)
 		return nb_fail(L, -err, "cookie");
-	lua_pushinteger(L, (lua_Integer)value);
+	lua_pushinteger(L, (lua_Integer)ns->cookie);
 	return 1;
 }
 

@@ -7,6 +7,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <sched.h>
@@ -339,6 +340,26 @@ static int ns_fileno(lua_State *L)
 }
 
 /***
+ * Another handle of the same namespace.
+ * @function dup
+ * @treturn nsbox.ns
+ * @return[2] nil, message, errno
+ * @see fcntl(2)
+ */
+static int ns_dup(lua_State *L)
+{
+	const struct nb_ns *ns = nb_checkns(L, 1);
+	struct nb_ns *other = nb_newns(L);
+	int fd = fcntl(ns->h.fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+	if (fd < 0)
+		return nb_fail(L, errno, "dup");
+	*other = *ns;
+	other->h.fd = fd;
+	return 1;
+}
+
+/***
  * Closes the handle; twice is harmless.
  * @function close
  * @treturn boolean true
@@ -387,9 +408,15 @@ static int ns_tostring(lua_State *L)
 }
 
 static const luaL_Reg ns_methods[] = {
-    {"close", ns_close},   {"fileno", ns_fileno}, {"id", ns_id},
-    {"kind", ns_kind},	   {"owner", ns_owner},	  {"owner_uid", ns_owner_uid},
-    {"parent", ns_parent}, {NULL, NULL},
+    {"close", ns_close},
+    {"dup", ns_dup},
+    {"fileno", ns_fileno},
+    {"id", ns_id},
+    {"kind", ns_kind},
+    {"owner", ns_owner},
+    {"owner_uid", ns_owner_uid},
+    {"parent", ns_parent},
+    {NULL, NULL},
 };
 
 static const luaL_Reg ns_meta[] = {

@@ -37,6 +37,17 @@ describe("nsbox.sys.ns #uml", function()
   local ns, errno = sys.ns, sys.errno
   local pid = sys.process.getpid()
 
+  it("has more than one handle of a namespace", function()
+    local a <close> = assert(ns.open "/proc/self/ns/uts")
+    local b = assert(a:dup())
+    assert.is_true(a == b)
+    assert.not_equal(a:fileno(), b:fileno())
+    assert.same({ a:id() }, { b:id() })
+    b:close()
+    assert.equal("uts", a:kind())
+    assert.has_error(function() b:dup() end)
+  end)
+
   it("raises on wrong arguments and lists the kinds", function()
     assert.error_matches(function() ns.open(pid, "nett") end,
       "bad argument #2 to 'open' %(unknown namespace 'nett' %(known: user, mnt, pid, net, uts,"

@@ -40,7 +40,7 @@ local function open_object(place, kind)
   if not handle then
     return nil, ("%s: it has no %s namespace of its own"):format(tostring(place), kind), ENOENT
   end
-  return ns.open(("/proc/self/fd/%d"):format(handle:fileno()))
+  return handle:dup()
 end
 
 local function open(place, kind)
