@@ -105,7 +105,7 @@ $(BUILD)/lua/%.lua: lua/%.lua
 # chunks have no line numbers of their own; a mistake is blamed on a line of the
 # script.
 LAUNCH := kinds opts program wait stream process result
-NEEDS_run   := $(LAUNCH) plan idmap defaults
+NEEDS_run   := $(LAUNCH) plan idmap subid defaults
 NEEDS_ns    := $(LAUNCH) place enter
 NEEDS_scope := $(LAUNCH) plan idmap defaults box part undo undo/process
 BUNDLES := run ns scope
