@@ -27,4 +27,4 @@ print(right.links[1])
 
 local ping = left:exec { "ping", "-c", "1", "-W", "5", "right", check = true }
 print(ping.stdout:match "[^\n]* packets transmitted[^\n]*")
-io.write(left:exec({ "getent", "hosts", "right" }).stdout)
+io.write(left:exec({ "getent", "-s", "files", "hosts", "right" }).stdout)
