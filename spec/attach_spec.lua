@@ -272,7 +272,7 @@ describe("bridge:attach", function()
 end)
 
 describe("net of a box", function()
-  needs("netns", "maps")
+  needs("netns", "maps", "procmount")
 
   it("is there before the program, and goes with the box", function()
     with(function(s, br)

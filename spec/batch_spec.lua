@@ -79,6 +79,7 @@ describe("scope:batch", function()
   end)
 
   it("takes boxes with their networks", function()
+    needs "procmount"
     needs "maps"
     netns(function()
       local s <close> = nsbox.scope()

@@ -204,6 +204,7 @@ describe("hints on networks", function()
   end)
 
   it("IPv6 that is off, addresses that no device can have", function()
+    needs "sysctl"
     netns(function()
       sh("ip link add br0 type bridge; ip link add br1 type bridge; /sbin/sysctl -w "
         .. "net.ipv6.conf.br0.disable_ipv6=1")
@@ -252,7 +253,7 @@ describe("hints on networks", function()
     assert.matches("'4711' is a name under /run/netns/; a pid is a number: net = 4711",
       hint("4711", "ENOENT"))
     assert.matches("^there is no network namespace of this name", hint("webserver", "ENOENT"))
-    needs "maps"
+    needs("maps", "procmount")
     local s <close> = nsbox.scope()
     s:box { name = "webserver" }
     assert.equal("a name is one under /run/netns/; there is a box 'webserver', and a box is named "

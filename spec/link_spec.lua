@@ -392,7 +392,7 @@ describe("nsbox.link", function()
     end)
 
     it("is lent to a box, and back before the box ends", function()
-      needs "maps"
+      needs("maps", "procmount")
       with(function(s)
         local before = state "v0"
         local box = s:box { "sleep", "60", name = "web" }

@@ -13,7 +13,7 @@ local function value(path, enter)
 end
 
 describe("nsbox.sys.netlink.sysctl_get, sysctl_set", function()
-  needs "netns"
+  needs("netns", "sysctl")
 
   it("read and write what is in that namespace #valgrind", function()
     netns(function()
@@ -67,7 +67,7 @@ describe("scope:sysctl", function()
   end)
 
   it("sets, and sets back what is still as it was left", function()
-    needs "netns"
+    needs("netns", "sysctl")
     netns(function()
       local s = nsbox.scope()
       local made = s:sysctl(nil, { [FORWARD] = true, [RANGE] = "5000 5001" })
@@ -101,7 +101,7 @@ describe("scope:sysctl", function()
   end)
 
   it("leaves what another scope needs to the last of them", function()
-    needs "netns"
+    needs("netns", "sysctl")
     netns(function()
       for _, order in ipairs { { 1, 2, 3 }, { 3, 2, 1 }, { 2, 3, 1 } } do
         local scopes = { nsbox.scope(), nsbox.scope(), nsbox.scope() }
@@ -115,7 +115,7 @@ describe("scope:sysctl", function()
   end)
 
   it("takes a device with a dot in its name as sysctl does", function()
-    needs "netns"
+    needs("netns", "sysctl")
     netns(function()
       sh "ip link add br0.1 type bridge"
       local s = nsbox.scope()
@@ -129,7 +129,7 @@ describe("scope:sysctl", function()
   end)
 
   it("undoes nothing where the device, or the namespace, is gone", function()
-    needs "netns"
+    needs("netns", "sysctl")
     netns(function()
       sh "ip link add br0 type bridge"
       local ns = netns.new()
@@ -143,7 +143,7 @@ describe("scope:sysctl", function()
   end)
 
   it("names what it cannot do", function()
-    needs "netns"
+    needs("netns", "sysctl")
     netns(function()
       local s <close> = nsbox.scope()
       local function hint(key, set, code)
@@ -216,7 +216,7 @@ describe("scope:sysctl", function()
 end)
 
 describe("a box", function()
-  needs "maps"
+  needs("maps", "procmount", "sysctl")
 
   local FILES <const> = { "cat", "/proc/sys/net/ipv4/ip_forward",
     "/proc/sys/net/ipv6/conf/all/forwarding", "/proc/sys/net/ipv4/ip_default_ttl" }

@@ -101,6 +101,22 @@ probe("cgroupns", "a cgroup namespace", box { "cgroup" })
 probe("timens", "a time namespace with offsets",
   box({ "time" }, { time_offsets = { boottime = 3600 } }))
 
+probe("sysctl", "settings of an own net namespace", function()
+  local process, bytes = sys.process.clone({ "user", "net",
+    maps = require("nsbox.idmap").resolve "self" }, function()
+    assert(io.open("/proc/sys/net/ipv4/ip_forward", "w")):close()
+  end)
+  if not process then
+    return false, bytes
+  end
+  sys.fd.read(bytes, 4096)
+  sys.fd.close(bytes)
+  if ended(process) then
+    return true
+  end
+  return false, "/proc/sys is read-only here, as in a default box",
+    "run the outer box with bare = true (docker: --security-opt systempaths=unconfined)"
+end)
 probe("procmount", "an own /proc", mounting({ "pid" }, "proc", "/proc"))
 probe("sysfs", "an own /sys", mounting({ "net" }, "sysfs", "/sys"))
 probe("mqueue", "own POSIX message queues", mounting({ "ipc" }, "mqueue", SOMEWHERE))
