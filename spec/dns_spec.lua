@@ -56,7 +56,7 @@ describe("scope:dns", function()
   end)
 
   describe("of a box", function()
-    needs("maps", "procmount")
+    needs("maps", "procmount", "mount_api")
 
     it("is mounted over what it has, and taken away again", function()
       local s <close> = nsbox.scope()

@@ -256,6 +256,7 @@ for _, recipe in ipairs(recipes) do
   -- nor may everybody open every file
   local file = recipe.file and io.open(recipe.file, "r+b")
   possible = possible and (file or not recipe.file)
+    and (not recipe.needs or require("nsbox.probe").check(recipe.needs))
   if file then file:close() end
   if possible and (not next(wanted) or wanted[recipe[1]]) then chosen[#chosen + 1] = recipe end
 end

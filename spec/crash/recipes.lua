@@ -104,7 +104,7 @@ return {
       s:netns { "blue", dns = "9.9.9.9" }
       s:dns("blue", { "8.8.8.8", hosts = { x = "1.2.3.4" } })
     end)
-  ]] },
+  ]], needs = "mount_api" },
   { "error", [[
     pcall(function()
       local s <close> = nsbox.scope()
