@@ -77,7 +77,8 @@ describe("the identity of a process", function()
       local pid, a = start()
       local again, b = start()
       print(pid == again, a == b)
-    ]], stdout = "capture", env = { "LUA_PATH", "LUA_CPATH" }, bare = true, maps = "self" }
+    ]], stdout = "capture", bare = true, maps = "self",
+      env = { "LUA_PATH", "LUA_CPATH", "LD_PRELOAD", "ASAN_OPTIONS" } }
     assert.equal("true\tfalse\n", result.stdout)
   end)
 end)
