@@ -57,6 +57,7 @@ describe("scope:batch", function()
         err.failures[1].code, err.failures[2].code, err.failures[1].netns:match "%S+$",
         err.failures[2].netns:match "%S+$" })
       assert.truthy(tostring(err):find("batch: 2 of 6 failed, and all of it was undone", 1, true))
+      assert.is_nil(tostring(err):find("(EEXIST) (EEXIST)", 1, true))
       assert.is_nil(err.undo)
       assert.equal("kept", table.concat(entries "/run/netns", " "))
       assert.same({ 1, 1 }, { ports(), #netns.ip "link show type bridge" })
@@ -97,6 +98,65 @@ describe("scope:batch", function()
       end
       s:close()
       assert.equal(0, ports())
+    end)
+  end)
+
+  it("makes nothing for a scope that was closed in it", function()
+    netns(function()
+      sh "ip link add docker0 type bridge"
+      local place <close> = nsbox.ns.new { "net" }
+      local s = nsbox.scope()
+      local br = s:link "docker0"
+      local function f()
+        br:attach(place)
+        s:close()
+      end
+      misuse(function() s:batch(f) end, "batch: the scope was closed before its end")
+      assert.equal(0, ports())
+    end)
+  end)
+
+  it("lets nothing be kept that is not made yet", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local place <close> = nsbox.ns.new { "net" }
+      s:batch(function()
+        local card = s:bridge { "br0", addr = false }:attach(place)
+        local cable = s:veth { "a", "b" }
+        misuse(function() card:release() end, "release: the link is made when the batch ends")
+        misuse(function() cable:release() end, "release: the cable is made when the batch ends")
+        misuse(function() s:release() end, "release: a batch of this scope has not ended")
+        misuse(function() s:commit() end, "commit: a batch of this scope has not ended")
+      end)
+      assert.equal(3, ports()) -- and the other end of the cable
+    end)
+  end)
+
+  it("has the scope for itself while its coroutine waits, and ends with that", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local place <close> = nsbox.ns.new { "net" }
+      local br = s:bridge { "br0", addr = false }
+      local co = coroutine.create(function()
+        s:batch(function()
+          br:attach(place)
+          s:bridge "br1"
+          coroutine.yield()
+        end)
+      end)
+      assert(coroutine.resume(co))
+      local waits = "a batch of this scope waits in another coroutine"
+      misuse(function() br:attach(place) end, "attach: " .. waits)
+      misuse(function() s:bridge "br2" end, "bridge: " .. waits)
+      assert(coroutine.close(co))
+      assert.same({ 0, 1 }, { ports(), #netns.ip "link show type bridge" })
+      -- coroutines in it are a part of it
+      local cards = {}
+      s:batch(function()
+        cards[1] = br:attach(place)
+        coroutine.wrap(function() cards[2] = br:attach(place) end)()
+      end)
+      assert.same({ "eth0", "eth1" }, { cards[1].name, cards[2].name })
     end)
   end)
 

@@ -61,7 +61,8 @@ end
 local function summary(failures, count)
   local lines = {}
   for i = 1, math.min(#failures, MOST) do
-    lines[i] = tostring(failures[i]):match "^[^\n]*"
+    -- the code is said once
+    lines[i] = tostring(failures[i]):match "^[^\n]*":gsub(" %(" .. failures[1].code .. "%)$", "")
   end
   if #failures > MOST then
     lines[#lines + 1] = ("and %d more"):format(#failures - MOST)
@@ -75,9 +76,10 @@ end
 --- Runs a function whose verbs are sent together.
 -- @tparam nsbox.Scope scope
 -- @tparam function f
+-- @tparam integer level whose line to blame
 -- @return f's values
 -- @raise an Error with `failures`, a list
-function M.run(scope, f)
+function M.run(scope, f, level)
   local before = {}
   for _, part in ipairs(scope._parts) do
     before[part] = true
@@ -85,10 +87,21 @@ function M.run(scope, f)
   if has_links(scope) then
     scope._mark = nil
   end
-  scope._batch = {}
+  -- others of the scope have to wait while this coroutine does
+  local queued = { thread = coroutine.running() }
+  scope._batch = queued
+  local _ <close> = setmetatable({}, { __close = function()
+    if scope._batch == queued then -- the coroutine was closed where it waited
+      scope._batch = nil
+      take_back(scope, before)
+      scope._mark = nil
+    end
+  end })
   local results = table.pack(pcall(f))
-  local queued = scope._batch
   scope._batch = nil
+  if results[1] and scope._closed then
+    require("nsbox.mistake").raise("batch: the scope was closed before its end", level + 1)
+  end
   local list = {}
   for _, pair in ipairs(queued) do
     list[#list + 1] = not pair.part.over and pair or nil

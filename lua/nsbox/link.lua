@@ -586,6 +586,9 @@ Link.__close = Link.close
 --- Keeps it as it is: its scope does not undo anything of it any more.
 -- @treturn nsbox.Link itself
 function Link:release()
+  if not self._step then
+    require("nsbox.mistake").raise("release: the link is made when the batch ends", 2)
+  end
   for _, part in ipairs(self._changes or {}) do
     part:release()
   end

@@ -108,8 +108,23 @@ function Scope:_within(verb, f, ...)
   return object, part
 end
 
+-- what is queued is not there yet
+local function check_no_batch(self, verb, level)
+  if self._batch then
+    mistake(verb .. ": a batch of this scope has not ended", level + 1)
+  end
+end
+
+-- what is done while a batch waits would be undone with it
+local function check_batch(self, verb, level)
+  if self._batch and coroutine.status(self._batch.thread) == "suspended" then
+    mistake(verb .. ": a batch of this scope waits in another coroutine", level + 1)
+  end
+end
+
 local function make(self, verb, o, level, more)
   check_open(self, verb, level + 1)
+  check_batch(self, verb, level + 1)
   local object, part = self:_within(verb, require(VERBS[verb] or METHODS[verb]).make, o,
     level + 3, more)
   object._part = part
@@ -162,7 +177,7 @@ function Scope:batch(f)
   elseif type(f) ~= "function" then
     mistake("batch: " .. require("nsbox.mistake").expected("a function", f), 2)
   end
-  return require("nsbox.batch").run(self, f)
+  return require("nsbox.batch").run(self, f, 1)
 end
 
 --- Makes a macvlan: a card of its own on another one.
@@ -306,6 +321,7 @@ end
 --- Keeps everything that was made, and forgets it: nothing undoes it any more.
 function Scope:release()
   check_open(self, "release", 2)
+  check_no_batch(self, "release", 2)
   local parts = table.move(self._parts, 1, #self._parts, 1, {})
   for i = #parts, 1, -1 do
     local it = parts[i].object or parts[i] -- a verb that failed has no object
@@ -318,6 +334,7 @@ end
 -- @raise an Error when something cannot be kept; then nothing has changed
 function Scope:commit()
   check_open(self, "commit", 2)
+  check_no_batch(self, "commit", 2)
   if not self._named then
     mistake("commit: an anonymous scope keeps nothing: nsbox.scope { \"name\" }", 2)
   end
