@@ -38,6 +38,7 @@ describe("nsbox.device", function()
   it("says what is wrong at the caller's line", function()
     local s <close> = nsbox.scope()
     misuse(function() s:macvlan { ("x"):rep(16), link = "v0" } end, "has 16 characters")
+    misuse(function() s:macvlan { "a%d", link = "v0" } end, "is no device name")
     misuse(function() s:macvlan { "a", link = "v0", mode = "brigde" } end, "did you mean 'bridge'?")
     misuse(function() s:macvlan { "a", lnk = "v0" } end, "did you mean 'link'?")
     misuse(function() s:macvlan "a" end, "macvlan: on which device?")
@@ -98,6 +99,21 @@ describe("nsbox.device", function()
         local b = s:macvlan { link = nl:index "v0" }
         assert.matches("^macvlan%x+$", b.name)
         s:close()
+        assert.equal(3, #netns.ip "link show")
+      end)
+    end)
+
+    it("is a port of a bridge that is where it is itself", function()
+      with(function(s, pid)
+        local br = s:bridge { "br0", netns = pid }
+        s:macvlan { "a", link = "v0", netns = pid, master = "br0" }
+        s:macvlan { "b", link = "v0", netns = pid, master = br }
+        assert.same({ "br0", "br0" },
+          { ip_in(pid, "link show a")[1].master, ip_in(pid, "link show b")[1].master })
+        local err = failure(function() s:macvlan { "c", link = "v0", master = br } end, "EXDEV")
+        assert.same({ "macvlan", "c" }, { err.op, err.subject })
+        err = failure(function() s:macvlan { "c", link = "v0", master = "br0" } end, "ENODEV")
+        assert.matches("^there is no device br0; there are: ", err.hint)
         assert.equal(3, #netns.ip "link show")
       end)
     end)

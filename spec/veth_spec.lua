@@ -56,6 +56,21 @@ describe("scope:veth", function()
     end)
   end)
 
+  it("is a port only of a bridge that is where the end is", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local ns <close> = nsbox.ns.new { "net" }
+      local br = s:bridge "br0"
+      -- what has the same number there is another one
+      assert(ns:exec({ "ip", "link", "add", "other", "index", tostring(br.index), "type",
+        "bridge" }).status == 0)
+      local err = failure(function() s:veth { "a", { "b", netns = ns, master = br } } end, "EXDEV")
+      assert.same({ "veth", "b" }, { err.op, err.subject })
+      assert.equal(0, #netns.ip "link show type veth")
+      assert.equal("b", s:veth { "a", { "b", netns = ns, master = "other" } }[2].name)
+    end)
+  end)
+
   it("leaves nothing when it fails", function()
     netns(function()
       local s <close> = nsbox.scope()

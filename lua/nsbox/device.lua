@@ -194,7 +194,7 @@ local function open_below(o, verb)
 end
 
 -- made without a name for anybody else to open it by, until it bears the mark
-local function by_file(place, o, kind, group)
+local function by_file(place, o, kind, group, master)
   local name, file, errno = place.nl:tuntap_add { o[1], mode = kind, user = o.user,
     group = o.group, pi = o.pi, vnet_hdr = o.vnet_hdr, multi_queue = o.multi_queue,
     persist = false }
@@ -202,6 +202,7 @@ local function by_file(place, o, kind, group)
     return nil, file, errno
   end
   local request = interface.born(o, { name, group = group })
+  request.master = master
   local ok, message
   ok, message, errno = place.nl:link_set(request)
   if ok then
@@ -211,9 +212,10 @@ local function by_file(place, o, kind, group)
   return ok, message, errno
 end
 
-local function by_message(place, base, below, o, kind, spec, group)
+local function by_message(place, base, below, o, kind, spec, group, master)
   local request = interface.born(o, { o[1], kind = kind, group = group,
     data = data_of(o, spec, below), link = spec.below ~= "data" and below or nil })
+  request.master = master
   if base and base.inode ~= place.inode then
     request.netns = place.handle
   end
@@ -242,13 +244,15 @@ function M.make(part, given, level)
   if part:stands(place:named(o[1]), identity(o, place, base, below)) then
     return link.of(place, o, place:check(verb, o[1], place.nl:link_get(o[1])))
   end
+  local master = interface.find_master(place, verb, o)
   local plan = place:mark { dev = o[1], group = part.scope:_group() }
   local record = part:step("link", plan, function(step)
     local ok, message, errno
     if spec.ioctl then
-      ok, message, errno = by_file(place, o, kind, step.group)
+      ok, message, errno = by_file(place, o, kind, step.group, master)
     else
-      ok, message, errno = by_message(place, base, below, o, kind, spec, step.group)
+      ok, message, errno = by_message(place, base, below, o, kind, spec, step.group,
+        master)
     end
     if not ok then
       error(place:failure(verb, step.dev, message, errno, context), 0)

@@ -26,8 +26,9 @@ function M.check_name(value)
   elseif #value > LONGEST then
     return nil, ("'%s' has %d characters, a device name has %d at most"):format(value:sub(1, 40),
       #value, LONGEST)
-  elseif value == "" or value == "." or value == ".." or value:find "[%s/:%c]" then
-    return nil, ("'%s' is no device name: no blanks, '/' or ':'"):format(value:gsub("%c", "?"))
+  elseif value == "" or value == "." or value == ".." or value:find "[%s/:%c%%]" then
+    return nil, ("'%s' is no device name: no blanks, '/', ':' or '%%'"):format(
+      value:gsub("%c", "?"))
   end
   return value
 end
@@ -199,6 +200,33 @@ end
 -- @treturn ?string|integer
 function M.master(o)
   return type(o.master) == "table" and o.master.index or o.master or nil
+end
+
+--- Its master, looked for where the port is going to be.
+-- @tparam nsbox.NetPlace place
+-- @tparam string op the verb, for an Error
+-- @tparam table o checked options
+-- @treturn ?integer its index; nil: it gets none
+-- @raise an Error: ENODEV; EXDEV: an object of another namespace
+function M.find_master(place, op, o)
+  local wanted = o.master
+  if type(wanted) ~= "table" then
+    local index, message, errno = wanted, nil, nil
+    if wanted then
+      index, message, errno = place.nl:index(wanted)
+    end
+    if message then -- as a request says it
+      place:check(op, o[1], nil, ("link_add %s: master %s: %s"):format(o[1], wanted,
+        message:match "[^:]*$":sub(2)), errno)
+    end
+    return index or nil
+  elseif wanted._step.nsinode ~= place.inode or wanted._step.netns ~= place.cookie then
+    -- its index is another device here
+    require("nsbox.error").raise { op = op, subject = o[1], netns = place.label, code = "EXDEV",
+      detail = ("%s is in another network namespace%s"):format(wanted.name,
+        wanted.netns and ", " .. wanted.netns or ""), hint = "a port is where its bridge is" }
+  end
+  return wanted.index
 end
 
 local ROUTE_FIELDS <const> = { "via", "src", "metric", "table", "type", "scope", "onlink", "mtu" }

@@ -62,6 +62,8 @@ end
 local function prepare(p, places)
   local near, far = p.ends[1], p.ends[2]
   local a, b = places:open(near.netns, "veth"), places:open(far.netns, "veth")
+  interface.find_master(a, "veth", near)
+  interface.find_master(b, "veth", far)
   p.plan = a:mark { dev = near[1], group = p.part.scope:_group() }
   p.a = { place = a, name = near[1], o = near }
   p.b = { place = b, name = far[1], o = far }
