@@ -72,7 +72,10 @@ function M.make(part, o, level)
       data = device_options(o) })
     -- else it is the lowest of its ports, and changes when they come and go
     request.mac = request.mac or interface.random_mac "02"
-    place:check("bridge", step.dev, place.nl:link_add(request))
+    local ok, message, errno = place.nl:link_add(request)
+    if not ok then
+      error(place:failure("bridge", step.dev, message, errno, { kind = "bridge", of = o }), 0)
+    end
     local made, why, code = place.nl:link_get(step.dev)
     return { index = made and made.index }, made, why, code
   end)

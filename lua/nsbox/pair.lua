@@ -109,6 +109,13 @@ local function explain(pair, err)
   return err
 end
 
+-- the Error of what a primitive said of one of the ends
+local function failure(pair, place, name, message, errno)
+  local a = pair.a
+  local this = place == a.place and name == (pair.ra or a).name and a or pair.b
+  return place:failure(pair.part.verb, name, message, errno, { of = this.o })
+end
+
 local Run = {}
 Run.__index = Run
 
@@ -122,7 +129,7 @@ end
 
 --- The same, of what a primitive said.
 function Run:failed(pair, place, name, message, errno)
-  self:fail(pair, place:failure(pair.part.verb, name, message, errno))
+  self:fail(pair, failure(pair, place, name, message, errno))
 end
 
 local function request(pair)
@@ -141,8 +148,8 @@ function Run:create(live)
     queue.batch:link_add(request(pair))
     owned(queue)
   end
-  sends:send(function(pair, place, name, message, errno)
-    self:fail(pair, explain(pair, place:failure(pair.part.verb, name, message, errno)))
+  sends:send(function(pair, ...)
+    self:fail(pair, explain(pair, failure(pair, ...)))
   end)
   local outcome = {}
   for i, pair in ipairs(live) do

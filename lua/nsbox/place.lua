@@ -110,7 +110,9 @@ local function hint(place, kind, errno)
       .. "named by its path or a pid: %s = \"/proc/PID/ns/%s\""):format(kind, kind)
   elseif math.type(place) == "integer" and errno == ENOENT
     and require("nsbox.machine").exists("/proc/" .. place .. "/ns") then
-    return ("this kernel has no %s namespaces"):format(kind)
+    return require("nsbox.machine").exists("/proc/self/ns/" .. kind)
+      and ("process %d has ended, and waits for its parent: it has no namespaces"):format(place)
+      or ("this kernel has no %s namespaces"):format(kind)
   elseif math.type(place) == "integer" and (errno == ENOENT or errno == ESRCH) then
     return "there is no process " .. place
   elseif math.type(place) == "integer" and errno == EACCES then

@@ -15,6 +15,7 @@ local inet = require "nsbox.inet"
 local machine = require "nsbox.machine"
 
 local CAP_NET_ADMIN <const> = 12
+local MOST <const> = 8 -- names in a list
 local PORTS <const> = 1023 -- BR_MAX_PORTS, less the one that the bridge is itself
 
 -- looking -------------------------------------------------------------------------
@@ -39,8 +40,8 @@ local function devices(place)
     names[#names + 1] = link.name
   end
   table.sort(names)
-  local more = #names - 8
-  return more > 0 and table.concat(names, ", ", 1, 8) .. (", and %d more"):format(more)
+  local more = #names - MOST
+  return more > 0 and table.concat(names, ", ", 1, MOST) .. (", and %d more"):format(more)
     or table.concat(names, ", ")
 end
 
@@ -152,9 +153,16 @@ end
 
 local function no_device(context)
   local of, place = context.of or {}, context.base or context.place
+  -- "master br0: No such device"
+  local missing = (context.detail or ""):match "^master (%S+): "
+  if missing then
+    of, place, context = {}, context.place, { link = missing }
+  end
   for _, wanted in ipairs { context.link or false, of.link or false, of.master or false,
     context.about or false, context.subject or false } do
-    if type(wanted) == "string" and not read(place, "link_get", wanted) then
+    -- a number is one of ours
+    if type(wanted) == "string" and not wanted:find "^%d+$"
+      and not read(place, "link_get", wanted) then
       local near = require("nsbox.mistake").suggest(wanted, device_set(place))
       return ("there is no device %s%s%s; there are: %s"):format(wanted, where(place),
         near and (" (did you mean %s?)"):format(near) or "", devices(place))
@@ -217,6 +225,10 @@ local function no_master(context)
 end
 
 local function no_kind(context)
+  if context.kind == "bridge" and context.of and context.of.vlan_filtering
+    and context.detail == "Operation not supported" then
+    return "this kernel's bridges have no VLANs (CONFIG_BRIDGE_VLAN_FILTERING)"
+  end
   local kind = context.kind or context.of and context.of.type
   local near = kind and require("nsbox.mistake").suggest(kind, context.kinds or {})
   if near and near ~= kind then
@@ -226,6 +238,10 @@ local function no_kind(context)
 end
 
 local function bounds(context)
+  local master = context.of and context.of.master
+  if math.type(master) and not read(context.place, "link_get", master) then
+    return "the bridge is gone"
+  end
   local link = context.of and context.of.mtu
     and read(context.place, "link_get", context.about or context.subject)
   if link and link.max_mtu and link.max_mtu > 0 then
@@ -272,15 +288,20 @@ end
 
 -- the subnets of all addresses, for people
 local function subnets(place)
-  local out = {}
+  local out, more = {}, 0
   for _, a in ipairs(addresses(place)) do
     local first = a.bytes:byte()
     if first ~= 127 and a.text:sub(1, 5) ~= "fe80:" and a.text ~= "::1/128" then
-      out[#out + 1] = ("%s/%d on %s"):format(inet.text(inet.network(a)), a.prefix,
-        read(place, "name", a.dev) or "?")
+      if #out < MOST then
+        out[#out + 1] = ("%s/%d on %s"):format(inet.text(inet.network(a)), a.prefix,
+          read(place, "name", a.dev) or "?")
+      else
+        more = more + 1
+      end
     end
   end
-  return #out > 0 and "the subnets are " .. table.concat(out, ", ") or "no device has an address"
+  return #out > 0 and "the subnets are " .. table.concat(out, ", ")
+    .. (more > 0 and (", and %d more"):format(more) or "") or "no device has an address"
 end
 
 local function unreachable(context)
@@ -322,6 +343,11 @@ local function address_invalid(context)
   local a = inet.parse(context.about)
   if a and a.family == "inet6" and a.bytes:byte() == 0xff then
     return "a multicast address cannot be that of a device"
+  end
+  local device = a and a.family == "inet6" and (context.subject or ""):match " on (%S+)$"
+  local link = device and read(context.place, "link_get", device)
+  if link and link.mtu < 1280 then
+    return ("IPv6 needs an mtu of 1280, and that of %s is %d"):format(device, link.mtu)
   end
 end
 
@@ -420,7 +446,15 @@ M.link_add = {
   end,
 }
 M.link_set, M.link_del, M.link_get = M.link_add, M.link_add, M.link_add
-M.port_set = M.link_add
+
+M.port_set = setmetatable({
+  EOPNOTSUPP = function(context)
+    local name = context.about or context.subject
+    local link = name and read(context.place, "link_get", tonumber(name) or name)
+    return link and not link.master
+      and ("%s is no port of a bridge%s"):format(link.name, where(context.place)) or nil
+  end,
+}, { __index = M.link_add })
 
 M.tuntap_add = {
   EPERM = refused,
