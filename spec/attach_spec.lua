@@ -269,6 +269,42 @@ describe("bridge:attach", function()
       sh "umount /run/netns; rmdir /run/netns"
     end)
   end)
+
+  it("is made again by the next run where somebody took away what it joined #root", function()
+    netns(function()
+      local function run()
+        local s <close> = nsbox.scope { "cards" }
+        local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+        local blue = s:netns "blue"
+        local card = br:attach(blue, "eth0")
+        local cable = s:veth { "a", { "b", netns = "blue" } }
+        local far = s:bridge { "br1", netns = "blue", addr = false }
+        s:commit()
+        return { card.fresh, cable.fresh, far.fresh }, card
+      end
+      run()
+      assert.same({ false, false, false }, (run()))
+      -- without its bridge
+      sh "ip link del br0"
+      local fresh, card = run()
+      assert.same({ true, false, false }, fresh)
+      assert.same({ "br0", "10.0.3.2" }, { netns.ip "link show master br0"[1].master, card.ip })
+      sh("ip link set " .. card.peer .. " nomaster")
+      assert.same({ true, false, false }, (run()))
+      -- the name is another namespace's, and the old one is in use yet
+      local old <close> = nsbox.ns.open "blue"
+      sh "ip netns del blue"
+      fresh, card = run()
+      local blue <close> = nsbox.ns.open "blue"
+      assert.same({ true, true, true }, fresh)
+      assert.same({ "eth0", "10.0.3.2/24" }, { card.name, addrs(blue, "eth0") })
+      assert.same({ 0, 2 }, { #ip_in(old, words "link show type veth"), #ports() })
+      assert.same({ false, false, false }, (run()))
+      nsbox.scope.remove "cards"
+      assert.equal(0, #ports())
+      sh "umount /run/netns; rmdir /run/netns"
+    end)
+  end)
 end)
 
 describe("net of a box", function()

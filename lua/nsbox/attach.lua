@@ -276,6 +276,15 @@ local function identity(bridge, netns, o)
   return ("%s in %s"):format(o[1] or "card", require("nsbox.netplace").label(netns) or "here"), spec
 end
 
+-- whether it is in the namespace, and on the bridge, that are meant today
+local function fits(p, step)
+  local host <close> = p.bridge:_open "attach"
+  local inside <close> = require("nsbox.netplace").open(p.netns, "attach")
+  local record = host:has(step) and inside:has(step, "peer_netns", "peer_nsinode")
+    and host.nl:link_get(step.index)
+  return record and record.master == p.bridge.index
+end
+
 local function standing_object(p)
   local netplace = require "nsbox.netplace"
   local step = p.part.standing.steps[1]
@@ -309,7 +318,10 @@ function M.make(part, it, level)
     bridge:_verify(place, "attach")
     return place
   end
-  if part:stands(identity(bridge, netns, o)) then
+  local name, spec = identity(bridge, netns, o)
+  if part:stands(name, spec, function(steps)
+    return fits(p, steps[1])
+  end) then
     standing_object(p)
   else
     pair.submit(p)
@@ -350,8 +362,7 @@ function M.attach(bridge, netns, o, level)
 end
 
 local function same_place(place, object)
-  return object._step and object._step.nsinode == place.inode
-    and object._step.netns == place.cookie
+  return object._step and place:has(object._step)
 end
 
 --- `bridge:detach`: takes off what `attach` of the same scope made.

@@ -63,7 +63,9 @@ function M.make(part, o, level)
   end
   o[1] = o[1] or interface.generate "br"
   local place <close> = netplace.open(o.netns, "bridge")
-  if part:stands(place:named(o[1]), identity(o, place)) then
+  if part:stands(place:named(o[1]), identity(o, place), function(steps)
+    return place:has(steps[1])
+  end) then
     return link.of(place, o, place:check("bridge", o[1], place.nl:link_get(o[1])))
   end
   local plan = place:mark { dev = o[1], group = part.scope:_group() }

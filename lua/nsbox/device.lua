@@ -241,7 +241,9 @@ function M.make(part, given, level)
   local place <close> = netplace.open(o.netns, verb)
   local base <close>, below = open_below(o, verb)
   local context = { kind = kind, kinds = KINDS, base = base, link = below, of = o }
-  if part:stands(place:named(o[1]), identity(o, place, base, below)) then
+  if part:stands(place:named(o[1]), identity(o, place, base, below), function(steps)
+    return place:has(steps[1])
+  end) then
     return link.of(place, o, place:check(verb, o[1], place.nl:link_get(o[1])))
   end
   local master = interface.find_master(place, verb, o)

@@ -220,7 +220,7 @@ function M.find_master(place, op, o)
         message:match "[^:]*$":sub(2)), errno)
     end
     return index or nil
-  elseif wanted._step.nsinode ~= place.inode or wanted._step.netns ~= place.cookie then
+  elseif not place:has(wanted._step) then
     -- its index is another device here
     require("nsbox.error").raise { op = op, subject = o[1], netns = place.label, code = "EXDEV",
       detail = ("%s is in another network namespace%s"):format(wanted.name,

@@ -94,7 +94,7 @@ end
 
 -- a place opened as its own was: is it the same one?
 function Link:_verify(place, op)
-  if place.inode ~= self._step.nsinode or place.cookie ~= self._step.netns then
+  if not place:has(self._step) then
     require("nsbox.error").raise { op = op, subject = self.name, code = "ENODEV",
       detail = "its network namespace is gone", hint = false }
   end

@@ -176,18 +176,20 @@ function M.missing(op, name)
 end
 
 --- What an earlier run made and committed.
--- What is there only in part is undone, so that it can be made again.
+-- What is there only in part, or is not what is meant any more, is undone, so that it can be
+-- made again.
 -- @tparam string verb
 -- @tparam string name
 -- @tparam table o the checked options
+-- @tparam ?function fits whether these steps are what is meant today
 -- @treturn ?table one of `standing`
 -- @treturn string the options, to be kept with the steps
 -- @raise an Error, EEXIST: it is there, with other options
-function Named:find(verb, name, o)
+function Named:find(verb, name, o, fits)
   local spec = canonical(o)
   for i, part in ipairs(self.standing) do
     if part.verb == verb and part.name == name and not part.declared then
-      local whole = true
+      local whole = not fits or fits(part.steps)
       for _, step in ipairs(part.steps) do
         whole = whole and undo.there(step)
       end
@@ -195,7 +197,7 @@ function Named:find(verb, name, o)
         table.remove(self.standing, i)
         table.insert(self.remnants, part)
         undo.run(part.steps)
-        return self:find(verb, name, o)
+        return self:find(verb, name, o, fits)
       elseif part.spec ~= spec then
         require("nsbox.error").raise { op = verb, subject = name, code = "EEXIST",
           detail = "the scope has it already, with other options",

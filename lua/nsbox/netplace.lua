@@ -185,6 +185,15 @@ function Place:mark(step)
   return step
 end
 
+--- Whether a step was done here, and not in another namespace that was named so.
+-- @tparam nsbox.Step step
+-- @tparam ?string field of its number, the cookie; default `netns`
+-- @tparam ?string inode field of its inode; default `nsinode`
+-- @treturn boolean
+function Place:has(step, field, inode)
+  return step[field or "netns"] == self.cookie and step[inode or "nsinode"] == self.inode
+end
+
 --- Raises what a primitive could not do here, or passes its values on.
 -- @tparam string op the verb
 -- @tparam string subject on what

@@ -209,6 +209,7 @@ function Run:chunk(pairs_)
     local ok, err = pcall(pair.prepare, pair, places)
     if ok then
       live[#live + 1] = pair
+      pair.plan.peer_netns, pair.plan.peer_nsinode = pair.b.place.cookie, pair.b.place.inode
       items[#items + 1] = { pair.part, "link", pair.plan }
     elseif require("nsbox.error").is(err) then
       self:fail(pair, err)

@@ -132,15 +132,17 @@ end
 --- Whether a named scope has this already, made by an earlier run and committed.
 -- @tparam string name
 -- @tparam table o the checked options: others are another thing
+-- @tparam ?function fits whether these steps are what is meant today: a name may be that
+--   of another namespace now
 -- @treturn boolean
 -- @raise an Error, EEXIST: it is there, with other options
-function Part:stands(name, o)
+function Part:stands(name, o, fits)
   self.name = name
   local named = self.scope._named
   if not named then
     return false
   end
-  self.standing, self.spec = named:find(self.verb, name, o)
+  self.standing, self.spec = named:find(self.verb, name, o, fits)
   return self.standing ~= nil
 end
 

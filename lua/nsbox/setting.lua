@@ -173,7 +173,9 @@ function M.make(part, netns, level, values)
   end
   local where = place.label and " in " .. place.label or ""
   local made = require("nsbox.made").new(("sysctl %s%s"):format(table.concat(words, " "), where))
-  if not part:stands(settings[1].key .. where, settings) then
+  if not part:stands(settings[1].key .. where, settings, function(steps)
+    return place:has(steps[1])
+  end) then
     M.apply(part, place, "sysctl", settings)
   end
   return made

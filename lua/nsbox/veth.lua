@@ -91,6 +91,13 @@ local function standing_object(p)
   finish(p, ra, b:check("veth", p.ends[2][1], b.nl:link_get(ra.peer)))
 end
 
+-- whether both places are those where its ends are
+local function fits(p, step)
+  local a <close> = netplace.open(p.ends[1].netns, "veth")
+  local b <close> = netplace.open(p.ends[2].netns, "veth")
+  return a:has(step) and b:has(step, "peer_netns", "peer_nsinode")
+end
+
 local function identity(list)
   local spec = {}
   for i, this in ipairs(list) do
@@ -118,7 +125,9 @@ function M.make(part, o, level)
     this._part = part
     setmetatable(this, link.methods)
   end
-  if name ~= "-" and part:stands(name, spec) then
+  if name ~= "-" and part:stands(name, spec, function(steps)
+    return fits(p, steps[1])
+  end) then
     standing_object(p)
     return cable
   end
