@@ -262,6 +262,28 @@ describe("hints on networks", function()
       refused(other, true, 0, true))
   end)
 
+  it("EPERM: a namespace of another user namespace", function()
+    needs "maps"
+    netns(function()
+      local script = os.tmpname()
+      spew(script, [[
+        local nsbox = require "nsbox"
+        local s = nsbox.scope()
+        local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+        print(select(2, pcall(br.attach, br, "/proc/self/fd/9")))
+        print(select(2, pcall(s.veth, s, { { "a", netns = "/proc/self/fd/9" }, "b" })))
+        print(#nsbox.net.links())
+      ]])
+      local out = lua(script, "", "exec 9</proc/self/ns/net; unshare -Urn ")
+      os.remove(script)
+      local why = " (in netns /proc/self/fd/9): Operation not permitted (EPERM)\n  hint: this "
+        .. "process has CAP_NET_ADMIN in this user namespace (its root is uid … outside); the "
+        .. "network namespace in netns /proc/self/fd/9 belongs to another one\n"
+      assert.is_true(matches("attach" .. why .. "veth" .. why .. "2\n", out), out)
+      assert.equal(1, #netns.ip "link show")
+    end)
+  end)
+
   it("EPERM: as an ordinary user #user", function()
     local err = failure(function() nsbox.scope():bridge "br0" end, "EPERM")
     assert.matches("today: unshare %-Urnm lua5.4", err.hint)

@@ -76,8 +76,11 @@ function M.open(place, op)
     if handle ~= place then
       handle:close()
     end
-    require("nsbox.error").raise { op = op, netns = M.label(place),
-      detail = message:match "^[^:]*: (.*)$" or message, errno = errno }
+    local label = M.label(place)
+    require("nsbox.error").raise { op = op, netns = label, errno = errno,
+      detail = message:match "^[^:]*: (.*)$" or message,
+      hint = require("nsbox.hints").hint(op, "netlink", errno,
+        { place = { inode = inode, label = label } }) }
   end
   return setmetatable({ nl = nl, handle = handle, inode = inode, cookie = handle:cookie(),
     label = M.label(place), _given = place }, Place)
