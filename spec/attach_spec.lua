@@ -197,6 +197,65 @@ describe("bridge:attach", function()
     end)
   end)
 
+  it("is in nobody's way when its namespace ends while it is made", function()
+    netns(function()
+      local interface, process = require "nsbox.interface", nsbox.sys.process
+      local s <close> = nsbox.scope()
+      local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+      for _, moment in ipairs { "born", "configure" } do
+        local other <close> = assert(process.spawn { argv = { "sleep", "60" }, new = { "net" },
+          env = { "PATH=" .. os.getenv "PATH" } })
+        local f = interface[moment]
+        interface[moment] = function(...)
+          interface[moment] = f
+          other:kill "KILL"
+          assert(nsbox.sys.fd.poll({ [other:fileno()] = "r" }, 30))
+          other:status()
+          return f(...)
+        end
+        local ok, card = pcall(br.attach, br, other:pid())
+        assert.equal(f, interface[moment])
+        if ok then
+          assert.matches("eth0 in pid %d+: gone", tostring(card))
+          local err = failure(function() card:get() end, "ESRCH")
+          assert.matches("there is no process", err.hint)
+          card:close()
+        else
+          assert.is_true(require "nsbox.error".is(card), tostring(card))
+        end
+        assert.equal(0, #ports())
+      end
+    end)
+  end)
+
+  it("leaves no descriptor, made, failed, taken off, with a collector that never rests", function()
+    with(function(s, br, ns)
+      local function rounds(count)
+        for _ = 1, count do
+          s:batch(function()
+            for _ = 1, 3 do br:attach(ns) end
+          end)
+          br:attach(ns, "again")
+          failure(function() br:attach(ns, "again") end, "EEXIST")
+          failure(function()
+            s:batch(function()
+              br:attach(ns, "one")
+              br:attach(ns, "again")
+            end)
+          end, "EEXIST")
+          for _, name in ipairs { "eth0", "eth1", "eth2", "again" } do br:detach(ns, name) end
+          assert.equal("scope (here): 1 link", tostring(s))
+        end
+        collectgarbage()
+        collectgarbage()
+        return #entries "/proc/self/fd"
+      end
+      collectgarbage("incremental", 100, 400)
+      local before = rounds(2)
+      assert.equal(before, rounds(5))
+    end)
+  end)
+
   it("says what is wrong at the caller's line", function()
     with(function(s, br, ns)
       misuse(function() br:attach() end, "attach: argument 1: expected a pid")
