@@ -165,7 +165,7 @@ local function command_of(cell, args)
     XDG_RUNTIME_DIR = path .. "/run",
   }
   local c = { "cd", quote(path .. "/tree"), "&&", "exec", "timeout", "--foreground", "-k", "5",
-    tostring(math.ceil(cell.budget * slow * 2)) }
+    tostring(math.ceil(cell.budget * slow) + 30) }
   local function add(...)
     for _, word in ipairs { ... } do c[#c + 1] = word end
   end

@@ -1401,11 +1401,12 @@ describe("a process handle", function()
   end)
 
   it("is no closed one where only a standard stream's number is free", function()
+    -- what looks for leaks at the end cannot do so without a descriptor, and tries for ever
     local out, status = c.script([[
       local process = require "nsbox.sys.process"
       local p, message, errno = process.open(process.getpid())
       os.exit(p == nil and type(message) == "string" and math.type(errno) == "integer")
-    ]], "exec 0<&- 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; ulimit -n 3;")
+    ]], "exec 0<&- 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; ulimit -n 3; ASAN_OPTIONS=detect_leaks=0")
     assert.same({ "", 0 }, { out, status })
   end)
 
