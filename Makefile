@@ -17,6 +17,7 @@ CAP_A := $(filter /%,$(shell $(CC) -print-file-name=libcap.a))
 LIBS := $(if $(CAP_A),-Wl$(comma)--exclude-libs$(comma)libcap.a -l:libcap.a,-lcap)
 NL_CFLAGS := $(shell pkg-config --cflags libnl-3.0 2>/dev/null)
 NL_LIBS   := $(shell pkg-config --libs libnl-3.0 2>/dev/null || echo -lnl-3)
+NFT_LIBS  := $(shell pkg-config --libs libnftables 2>/dev/null || echo -lnftables)
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2
 ifeq ($(CI),true)
@@ -37,7 +38,8 @@ LINK := -shared -Wl,-O1,-z,relro,-z,now,-z,noexecstack,--as-needed
 # With init.c they are nsbox-init, a static program, embedded by init_image.S.
 NL_SRC := csrc/netlink.c $(wildcard csrc/nl_*.c)
 NL_OBJ := $(NL_SRC:csrc/%.c=$(BUILD)/%.o)
-SRC  := $(filter-out csrc/init.c $(NL_SRC),$(wildcard csrc/*.c))
+NFT_OBJ := $(BUILD)/nft.o
+SRC  := $(filter-out csrc/init.c csrc/nft.c $(NL_SRC),$(wildcard csrc/*.c))
 OBJ  := $(SRC:csrc/%.c=$(BUILD)/%.o) $(BUILD)/init_image.o
 INIT := $(BUILD)/init/plan.o $(BUILD)/init/setattr.o $(BUILD)/init/init.o
 PLAN_CFLAGS := -fno-stack-protector -fno-builtin -fno-tree-loop-distribute-patterns
@@ -55,7 +57,7 @@ LUA_OUT := $(LUA_SRC:lua/%=$(BUILD)/lua/%)
 RUN := LUA_PATH='lua/?.lua;;' LUA_CPATH='$(BUILD)/?.so;;' $(LUA)
 
 .PHONY: all
-all: $(BUILD)/nsbox.so $(BUILD)/nsbox/sys/netlink.so $(LUA_OUT) ## build nsbox.so, its companion and the compiled Lua half
+all: $(BUILD)/nsbox.so $(BUILD)/nsbox/sys/netlink.so $(BUILD)/nsbox/sys/nft.so $(LUA_OUT) ## build nsbox.so, its companions and the compiled Lua half
 
 $(BUILD)/nsbox.so: $(OBJ)
 	$(CC) $(SAN) $(LINK) $(LDFLAGS) -o $@ $(OBJ) $(LIBS)
@@ -67,14 +69,18 @@ $(BUILD)/nsbox/sys/netlink.so: $(NL_OBJ) $(BUILD)/common.a
 	@mkdir -p $(@D)
 	$(CC) $(SAN) $(LINK) -Wl,--exclude-libs,ALL $(LDFLAGS) -o $@ $^ $(NL_LIBS)
 
-$(NL_OBJ): ALL_CFLAGS += $(NL_CFLAGS)
+$(BUILD)/nsbox/sys/nft.so: $(NFT_OBJ) $(BUILD)/nl_within.o $(BUILD)/common.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN) $(LINK) -Wl,--exclude-libs,ALL $(LDFLAGS) -o $@ $^ $(NFT_LIBS)
+
+$(NL_OBJ) $(NFT_OBJ): ALL_CFLAGS += $(NL_CFLAGS)
 
 $(BUILD)/common.a: $(OBJ)
 	rm -f $@
 	$(AR) rcs $@ $(OBJ)
 
 # for a host that links nsbox statically, see examples/embed.c
-$(BUILD)/libnsbox.a: $(OBJ) $(NL_OBJ)
+$(BUILD)/libnsbox.a: $(OBJ) $(NL_OBJ) $(NFT_OBJ)
 	rm -f $@
 	$(AR) rcs $@ $^
 
@@ -153,14 +159,14 @@ deps: ## install the packages that building and testing need
 install: all ## install into PREFIX (/usr/local), below DESTDIR
 	install -d '$(DESTDIR)$(LIBDIR)'
 	install -m 755 $(BUILD)/nsbox.so '$(DESTDIR)$(LIBDIR)/nsbox.so'
-	install -D -m 755 $(BUILD)/nsbox/sys/netlink.so \
-		'$(DESTDIR)$(LIBDIR)/nsbox/sys/netlink.so'
+	install -D -m 755 -t '$(DESTDIR)$(LIBDIR)/nsbox/sys' \
+		$(BUILD)/nsbox/sys/netlink.so $(BUILD)/nsbox/sys/nft.so
 	cd $(BUILD)/lua && for file in $(LUA_SRC:lua/%=%); do \
 		install -D -m 644 "$$file" '$(DESTDIR)$(LUADIR)'/"$$file" || exit 1; done
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
-	cd '$(DESTDIR)$(LIBDIR)' && rm -f nsbox.so nsbox/sys/netlink.so && \
+	cd '$(DESTDIR)$(LIBDIR)' && rm -f nsbox.so nsbox/sys/netlink.so nsbox/sys/nft.so && \
 		rmdir --ignore-fail-on-non-empty nsbox/sys nsbox
 	cd lua && find . -name '*.lua' -exec rm -f '$(DESTDIR)$(LUADIR)/{}' \;
 	cd lua && find . -mindepth 1 -depth -type d \

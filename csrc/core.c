@@ -13,8 +13,8 @@
  * The kernel's primitives, one function an operation, no policy.
  *
  * Misuse raises; what the system refuses is `nil, message, errno`.  The
- * modules `cap` `errno` `fd` `idmap` `mount` `netlink` `ns` `process` are
- * fields, and can be required on their own.  The names that people know are
+ * modules `cap` `errno` `fd` `idmap` `mount` `netlink` `nft` `ns` `process`
+ * are fields, and can be required on their own.  The names that people know are
  * here, too: `clone` and `spawn` (process), `unshare` and `setns` (ns), `map`
  * (idmap), `pivot_root` (mount); `mount` can be called.
  * @module nsbox.sys
@@ -34,7 +34,7 @@ static const struct {
 
 /* modules in files of their own, next to nsbox.so: their libraries are loaded
  * by the scripts that need them */
-static const char *const companions[] = {"netlink"};
+static const char *const companions[] = {"netlink", "nft"};
 
 /* functions of modules that are fields of nsbox.sys as well */
 static const struct {

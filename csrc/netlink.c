@@ -91,7 +91,7 @@ static int netlink_open(lua_State *L)
 	h->h.fd = -1;
 	luaL_setmetatable(L, NB_NETLINK);
 
-	fd = nbl_socket(&where);
+	fd = nbl_socket(&where, NETLINK_ROUTE);
 	if (fd >= 0) {
 		h->h.fd = fd;
 		h->msg = nlmsg_alloc_size(SCRATCH);

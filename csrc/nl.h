@@ -76,8 +76,8 @@ void nbl_checkwhere(lua_State *L, int idx, struct nbl_where *w);
 /* the namespace there: a descriptor, w->fd itself when that is one; -ENODATA:
  * the caller's own; or -errno */
 int nbl_opennet(const struct nbl_where *w);
-/* an rtnetlink socket there */
-int nbl_socket(const struct nbl_where *w);
+/* a netlink socket there, NETLINK_ROUTE or another one */
+int nbl_socket(const struct nbl_where *w, int protocol);
 /* pushes the failure of nbl_socket */
 int nbl_failwhere(lua_State *L, const struct nbl_where *w, int err);
 

@@ -157,7 +157,7 @@ static int netlink_monitor(lua_State *L)
 	m->wanted = wanted;
 	luaL_setmetatable(L, NB_MONITOR);
 
-	err = nbl_socket(&where);
+	err = nbl_socket(&where, NETLINK_ROUTE);
 	if (err >= 0) {
 		m->n.h.fd = err;
 		err = subscribe(m->n.h.fd, wanted);

@@ -213,9 +213,9 @@ void nbl_checkwhere(lua_State *L, int idx, struct nbl_where *w)
 
 static int makesocket(void *arg)
 {
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	const int *protocol = arg;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, *protocol);
 
-	(void)arg;
 	return fd < 0 ? -errno : fd;
 }
 
@@ -243,7 +243,7 @@ int nbl_opennet(const struct nbl_where *w)
 	return w->fd < 0 ? -ENODATA : w->fd;
 }
 
-int nbl_socket(const struct nbl_where *w)
+int nbl_socket(const struct nbl_where *w, int protocol)
 {
 	int err = nb_fault("netlink.open");
 	int nsfd, fd;
@@ -254,8 +254,8 @@ int nbl_socket(const struct nbl_where *w)
 	if (nsfd < 0 && nsfd != -ENODATA)
 		return nsfd;
 
-	fd = nsfd < 0 ? nb_above_stdio(makesocket(NULL))
-		      : nbl_within(nsfd, makesocket, NULL);
+	fd = nsfd < 0 ? nb_above_stdio(makesocket(&protocol))
+		      : nbl_within(nsfd, makesocket, &protocol);
 	if (nsfd != w->fd && nsfd >= 0)
 		nb_close(nsfd);
 	if (fd >= 0)

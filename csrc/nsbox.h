@@ -24,6 +24,8 @@ NSBOX_API void nsbox_preload(lua_State *L);
 
 /* the same for nsbox.sys.netlink, which needs libnl-3 */
 NSBOX_API void nsbox_preload_netlink(lua_State *L);
+/* and for nsbox.sys.nft, which needs libnftables */
+NSBOX_API void nsbox_preload_nft(lua_State *L);
 
 NSBOX_API int luaopen_nsbox(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys(lua_State *L);
@@ -33,6 +35,7 @@ NSBOX_API int luaopen_nsbox_sys_fd(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_idmap(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_mount(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_netlink(lua_State *L);
+NSBOX_API int luaopen_nsbox_sys_nft(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_ns(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_process(lua_State *L);
 

@@ -15,6 +15,7 @@ dependencies = { "lua ~> 5.4" }
 external_dependencies = {
   LIBCAP = { header = "sys/capability.h" },
   LIBNL3 = { header = "libnl3/netlink/netlink.h" },
+  LIBNFTABLES = { header = "nftables/libnftables.h" },
 }
 build = {
   type = "make",

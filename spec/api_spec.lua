@@ -63,7 +63,7 @@ describe("the reference", function()
   end)
 end)
 
-for _, file in ipairs { "nsbox.so", "nsbox/sys/netlink.so" } do
+for _, file in ipairs { "nsbox.so", "nsbox/sys/netlink.so", "nsbox/sys/nft.so" } do
   describe(file, function()
     it("exports what a host may call and nothing else", function()
       local build = os.getenv "NSBOX_BUILD" or "build"

@@ -215,6 +215,24 @@ probe("netem", "packets delayed and lost on purpose", function()
   return ok, why, not ok and "as root: modprobe sch_netem, if this kernel has it" or nil
 end)
 
+probe("nftables", "firewall rules: libnftables, and nf_tables in the kernel", function()
+  local found, why = pcall(require, "nsbox.sys.nft")
+  if not found then
+    return false, tostring(why):match "^[^\n]*", "install the package libnftables1"
+  end
+  local ok
+  ok, why = network(function()
+    local nft, message = sys.nft.open()
+    if not nft then
+      return false, message
+    end
+    local done
+    done, message = nft:run "add table inet probe"
+    return done ~= nil, message
+  end)
+  return ok, why, not ok and "as root: modprobe nf_tables, if this kernel has it" or nil
+end)
+
 probe("pidfd", "a handle of a process", function()
   local process, message, errno = sys.process.open(sys.process.getpid())
   if not process then
