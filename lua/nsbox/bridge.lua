@@ -25,6 +25,10 @@ local DEVICE <const> = {
 
 -- a bridge is a port of no other one
 local fields = interface.with(DEVICE)
+fields.nat = { function(value)
+  return require("nsbox.nat").check(value)
+end, doc = "its subnets go out by any device, or by this one, as \"enp1s0\"" }
+fields.isolate = { "boolean", doc = "no traffic to or from other bridges of nsbox" }
 fields.master, fields.isolated, fields.hairpin = nil, nil, nil
 
 local schema = opts.schema("bridge", fields)
@@ -66,7 +70,9 @@ function M.make(part, o, level)
   if part:stands(place:named(o[1]), identity(o, place), function(steps)
     return place:has(steps[1])
   end) then
-    return link.of(place, o, place:check("bridge", o[1], place.nl:link_get(o[1])))
+    local there = link.of(place, o, place:check("bridge", o[1], place.nl:link_get(o[1])))
+    there._nat = o.nat
+    return there
   end
   local plan = place:mark { dev = o[1], group = part.scope:_group() }
   local record, message, errno = part:step("link", plan, function(step)
@@ -83,7 +89,11 @@ function M.make(part, o, level)
   end)
   place:check("bridge", o[1], record, message, errno)
   link.configure(place, "bridge", record.index, o)
-  return link.of(place, o, record)
+  local made = link.of(place, o, record)
+  if o.nat or o.isolate then
+    require("nsbox.nat").of(part, place, o, made)
+  end
+  return made
 end
 
 return M

@@ -30,7 +30,7 @@ local families = {
   port_set = "network", addr_add = "network", addr_del = "network", route_add = "network",
   route_del = "network", route_replace = "network", tuntap_add = "network",
   qdisc_add = "network", qdisc_replace = "network", addr_replace = "network",
-  sysctl = "network", netlink = "network", monitor = "network",
+  nft = "network", sysctl = "network", netlink = "network", monitor = "network",
 }
 
 -- what means the same in every step

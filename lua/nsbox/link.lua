@@ -628,6 +628,7 @@ local function describe(self)
   if is_bridge then
     local ports = #(place.nl:link_list { master = self.index } or {})
     words[#words + 1] = ("%d %s"):format(ports, ports == 1 and "port" or "ports")
+    words[#words + 1] = self._nat and "nat" or nil
   end
   if not (is_bridge and record.up) then
     words[#words + 1] = record.up and "up" or "down"

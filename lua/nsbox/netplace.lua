@@ -22,6 +22,7 @@ local OWN <const> = "/proc/thread-self/ns/net"
 ---@field cookie? integer nil: this process may not ask for it
 ---@field handle userdata of the namespace
 ---@field label? string for people: "netns blue"; nil: the caller's own
+---@field nft? userdata of `nsbox.nftable.handle`
 local Place = {}
 Place.__index = Place
 
@@ -234,6 +235,9 @@ end
 --- Lets go of the handles.
 function Place:close()
   self.nl:close()
+  if self.nft then
+    self.nft:close()
+  end
   if self.handle ~= self._given then
     self.handle:close()
   end

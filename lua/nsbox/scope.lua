@@ -19,7 +19,7 @@ local process = require "nsbox.sys.process"
 local VERBS <const> = { box = "nsbox.box", netns = "nsbox.netns", bridge = "nsbox.bridge",
   veth = "nsbox.veth", macvlan = "nsbox.device", ipvlan = "nsbox.device", vlan = "nsbox.device",
   vxlan = "nsbox.device", add = "nsbox.device", link = "nsbox.link",
-  sysctl = "nsbox.setting", dns = "nsbox.dns" }
+  sysctl = "nsbox.setting", dns = "nsbox.dns", nat = "nsbox.nat" }
 -- the same, for methods of what a scope made
 local METHODS <const> = { attach = "nsbox.attach" }
 
@@ -213,6 +213,12 @@ end
 -- @tparam table|string o `{ name, netns = }`
 -- @treturn nsbox.Link
 -- @function Scope:link
+
+--- Translates the addresses of a bridge's boxes, or of a subnet, to that of the device by which
+-- they go out, and lets the kernel forward, until the last scope ends that needs it.
+-- @tparam table|string o `{ bridge or subnet, out = ifname }`; without `out`: by any device
+-- @treturn nsbox.Made
+-- @function Scope:nat
 
 --- Sets kernel settings of a network namespace; with the scope they become what they were.
 -- @param netns any form of it; nil: the caller's own

@@ -91,6 +91,14 @@ local function borrowed(before)
     :gsub("state %u+", ""):gsub(" link%-netnsid %d+", ""):gsub(",?LOWER_UP", ""))
 end
 
+-- what nftables has here and there
+local function rules()
+  if not require("nsbox.probe").check "nftables" then return "" end
+  local own <close> = assert(nsbox.sys.nft.open())
+  local there <close> = assert(nsbox.sys.nft.open(stranger))
+  return assert(own:run "list ruleset") .. assert(there:run "list ruleset")
+end
+
 local function machine()
   local mounts = {}
   for line in slurp "/proc/self/mountinfo":gmatch "[^\n]+" do
@@ -114,6 +122,7 @@ local function machine()
     borrowed = borrowed "",
     ["stranger's"] = borrowed(("nsenter -t %d -n "):format(stranger)),
     sysctls = table.concat(values),
+    rules = rules(),
   }
 end
 

@@ -88,6 +88,15 @@ return {
     lo:close()
     s:link "card":set { "eth7", netns = stranger, addr = "10.7.0.1/24" }:addr "10.8.0.1/24"
   ]] },
+  { "nat", [[
+    local s <close> = nsbox.scope()
+    s:bridge { "br0", addr = { "10.0.3.1/24", "fd00:3::1/64" }, nat = true, isolate = true }
+    s:nat { "10.7.0.0/16", out = "lo" }:close()
+    s:bridge { "br1", addr = "10.0.4.1/24", netns = stranger, nat = "lo" }
+    s:nat { "10.7.0.0/16", netns = stranger }
+    pcall(s.nat, s, "10.0.3.0/24")
+    s:bridge { "br2", addr = "10.0.5.1/24", nat = true }:close()
+  ]], needs = "nftables" },
   { "sysctl", [[
     local s <close> = nsbox.scope()
     s:sysctl(stranger, { ["net.ipv4.ip_forward"] = 1, ["net.ipv4.ip_default_ttl"] = 65 })

@@ -512,6 +512,19 @@ M.sysctl = {
   EINVAL = bad_value, ERANGE = bad_value,
 }
 
+local function no_nftables()
+  return lacks("nf_tables", "nf_tables")
+end
+
+M.nft = { EPERM = refused, EACCES = refused, EOPNOTSUPP = no_nftables,
+  EPROTONOSUPPORT = no_nftables,
+  -- a table that is there, and an expression that is not
+  ENOENT = function()
+    return "this kernel lacks a part of nf_tables (nft_nat, nft_masq, nft_fib_inet, nft_ct), or "
+      .. "somebody changed the table meanwhile: nsbox.doctor()"
+  end,
+}
+
 M.netlink = { EPERM = refused, EACCES = refused, ENOBUFS = overrun }
 M.monitor = M.netlink
 

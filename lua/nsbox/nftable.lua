@@ -1,0 +1,259 @@
+--- The table that a scope has in nftables: one in each network namespace.
+--
+-- Its chains look everything up in sets and maps: what is added is one element
+-- of one of them, whatever there is already, and other people's tables stay as
+-- they are. All that is added together is one transaction. The step is what
+-- was added; the table goes with the last of it.
+--
+-- nft(8)
+--
+-- @module nsbox.nftable
+
+local parts = require "nsbox.part"
+
+local M = {}
+
+--- The sets whose elements are somebody's. What is in the others goes with the table: it says
+-- how a network is, not what is done to it.
+M.OWNED = { nat4 = true, nat6 = true, out4 = true, out6 = true, any4 = true, any6 = true,
+  at4 = true, at6 = true, isolated = true }
+
+-- each family once: ip, ip6
+local function both(text)
+  return text .. text:gsub("ipv4_addr", "ipv6_addr"):gsub("ip ([sd]addr)", "ip6 %1")
+    :gsub("dnat ip to", "dnat ip6 to"):gsub("([%a]+)4%f[%W]", "%16")
+end
+
+local WITHIN <const> = both [[
+  set within4 { type ipv4_addr . ipv4_addr; flags interval; }
+]]
+
+-- what chains there are, and what they look at; the rules of a chain are written anew each
+-- time, which needs no knowledge of what was there
+local FEATURES <const> = {
+  -- from a subnet to anywhere else, or out by one device
+  nat = {
+    sets = WITHIN .. both [[
+      set nat4 { type ipv4_addr . ipv4_addr; flags interval; }
+      set out4 { type ipv4_addr . ifname; flags interval; }
+    ]],
+    chains = { leaving = {
+      "type nat hook postrouting priority srcnat",
+      both [[
+        ip saddr . ip daddr @within4 return
+        ip saddr . ip daddr @nat4 masquerade
+        ip saddr . oifname @out4 masquerade
+      ]],
+    } },
+  },
+  -- between two bridges of nsbox (their groups are marks), one of them isolated
+  isolate = {
+    sets = [[
+      set isolated { type ifname; }
+      set itself { type ifname . ifname; }
+    ]],
+    chains = { crossing = {
+      "type filter hook forward priority filter - 10",
+      [[
+        iifname . oifname @itself return
+        iifname @isolated meta oifkind "bridge" oifgroup >= 65536 drop
+        oifname @isolated meta iifkind "bridge" iifgroup >= 65536 drop
+      ]],
+    } },
+  },
+}
+
+local function base(name, features)
+  local out = { ("add table inet %s"):format(name) }
+  for _, feature in ipairs(features) do
+    out[#out + 1] = ("table inet %s {\n%s}"):format(name, FEATURES[feature].sets)
+    for chain, it in next, FEATURES[feature].chains do
+      out[#out + 1] = ("add chain inet %s %s { %s; policy accept; }"):format(name, chain, it[1])
+      out[#out + 1] = ("flush chain inet %s %s"):format(name, chain)
+      out[#out + 1] = ("table inet %s {\nchain %s {\n%s}\n}"):format(name, chain, it[2])
+    end
+  end
+  return table.concat(out, "\n")
+end
+
+-- "add element inet T set { a, b }" for each set
+local function elements(verb, name, lists)
+  local out = {}
+  for set, list in next, lists do
+    out[#out + 1] = ("%s element inet %s %s { %s }"):format(verb, name, set,
+      table.concat(list, ", "))
+  end
+  return table.concat(out, "\n")
+end
+
+local function missing(op, message)
+  require("nsbox.error").raise { op = op, step = "nft", code = "ENOPKG",
+    detail = message:match "^[^\n]*libnftables[^\n]*" or "nsbox/sys/nft.so is not there",
+    hint = "install libnftables (Debian: libnftables1); nsbox/sys/nft.so is built where its "
+      .. "headers are (libnftables-dev)" }
+end
+
+local function failure(place, op, subject, message, errno)
+  return require("nsbox.error").new({ op = op, step = "nft", subject = subject,
+    netns = place.label, detail = message:gsub("^Could not process rule: ", ""), errno = errno },
+    { place = place })
+end
+
+--- The handle for rules of a place, opened when it is first asked for.
+-- @tparam nsbox.NetPlace place
+-- @tparam string op the verb, for an Error
+-- @treturn userdata of `nsbox.sys.nft`, closed with the place
+function M.handle(place, op)
+  if not place.nft then
+    local found, nft = pcall(require, "nsbox.sys.nft")
+    if not found then
+      missing(op, nft)
+    end
+    local message, errno
+    place.nft, message, errno = nft.open(place.handle)
+    if not place.nft then
+      error(failure(place, op, nil, message:gsub("^netlink: ", ""), errno), 0)
+    end
+  end
+  return place.nft
+end
+
+-- the table's name; that of an earlier run of a named scope, where it has one
+local function name_of(scope, place)
+  scope._tables = scope._tables or {}
+  local key = place.cookie or place.inode
+  if not scope._tables[key] then
+    local name = ("nsbox-%08x"):format(require("nsbox.random").u32())
+    for _, part in ipairs(scope._named and scope._named.standing or {}) do
+      for _, step in ipairs(part.steps) do
+        name = step.kind == "nft" and not step.over and place:has(step) and step.table or name
+      end
+    end
+    scope._tables[key] = name
+  end
+  return scope._tables[key]
+end
+
+--- What is in a set's text: element → value, or true.
+-- @tparam string text as `list table` shows it
+-- @treturn table set → element → value
+function M.read(text)
+  local sets = {}
+  for set, body in text:gmatch "%f[%a][sm][ea][tp] (%w+) (%b{})" do
+    local found = {}
+    for element in (body:match "elements = (%b{})" or "{}"):sub(2, -2):gmatch "[^,]+" do
+      local key, value = element:match "^%s*(.-)%s* : (.-)%s*$"
+      found[key or element:match "^%s*(.-)%s*$"] = value or true
+    end
+    sets[set] = found
+  end
+  return sets
+end
+
+---@class nsbox.NftItem
+---@field part nsbox.Part
+---@field owned table set → list of elements: what is added; EEXIST when one is there
+---@field more? table set → list of elements: what may be there
+---@field text string what it is, for people
+
+local function merge(into, lists)
+  for set, list in next, lists or {} do
+    into[set] = into[set] or {}
+    table.move(list, 1, #list, #into[set] + 1, into[set])
+  end
+  return into
+end
+
+-- "any4 tcp . 80 : 10.0.3.2 . 80;…" as the step keeps it
+local function encode(owned)
+  local out = {}
+  for set, list in next, owned do
+    for _, element in ipairs(list) do
+      out[#out + 1] = set .. " " .. element
+    end
+  end
+  table.sort(out)
+  return table.concat(out, ";")
+end
+
+--- The elements of a step.
+-- @tparam nsbox.Step step
+-- @return iterator over set, element with its value
+function M.elements(step)
+  return step.elements:gmatch "(%w+) ([^;]+)"
+end
+
+--- Adds to the table of a scope, in one transaction.
+-- @tparam nsbox.NetPlace place
+-- @tparam string op the verb, for an Error
+-- @tparam string[] features which chains it takes
+-- @tparam nsbox.NftItem[] items of one scope
+-- @tparam[opt] function explain gets the Error, the table's name and what was to be added;
+--   may change it
+function M.add(place, op, features, items, explain)
+  local nft = M.handle(place, op)
+  local name = name_of(items[1].part.scope, place)
+  local owned, more, plans = {}, {}, {}
+  for i, item in ipairs(items) do
+    merge(owned, item.owned)
+    merge(more, item.more)
+    plans[i] = { item.part, "nft", place:mark { table = name, elements = encode(item.owned),
+      text = item.text } }
+  end
+  local text = table.concat({ base(name, features), elements("add", name, more),
+    elements("create", name, owned) }, "\n")
+  local err
+  parts.steps(plans, function(steps)
+    local ok, message, errno = nft:run(text)
+    local outcome = {}
+    for i = 1, #steps do
+      outcome[i] = ok and {}
+    end
+    err = not ok and failure(place, op, items[1].text, message, errno)
+    return outcome
+  end)
+  if err then
+    if explain then
+      explain(err, name, owned)
+    end
+    error(err, 0)
+  end
+end
+
+--- Takes elements out of a table, if they are in it, and the table if that was all.
+-- @tparam userdata nft a handle
+-- @tparam string name of the table
+-- @tparam nsbox.Step[] steps
+-- @treturn boolean true
+-- @return[2] nil, message, errno
+function M.remove(nft, name, steps)
+  local text = nft:run("list table inet " .. name)
+  if not text then
+    return true -- gone
+  end
+  local sets, gone = M.read(text), {}
+  for _, step in ipairs(steps) do
+    for set, element in M.elements(step) do
+      local key, value = element:match "^(.-) : (.*)$"
+      key, value = key or element, value or true
+      if sets[set] and sets[set][key] == value then
+        sets[set][key] = nil
+        gone[set] = gone[set] or {}
+        table.insert(gone[set], key)
+      end
+    end
+  end
+  for set in next, M.OWNED do
+    if next(sets[set] or {}) then
+      if next(gone) then
+        local ok, message, errno = nft:run(elements("delete", name, gone))
+        return ok and true, message, errno
+      end
+      return true
+    end
+  end
+  local ok, message, errno = nft:run("delete table inet " .. name)
+  return ok and true, message, errno
+end
+
+return M

@@ -1,0 +1,196 @@
+local nsbox = require "nsbox"
+local dkjson = require "dkjson"
+local blame = require "blame"
+local netns = require "netns"
+local world = require "world"
+
+local misuse, failure = blame.misuse, blame.failure
+
+-- what nft itself shows: the tables of nsbox, their sets by name
+local function tables(netns_)
+  local out = sh(("export LD_PRELOAD=; %snft -j list ruleset"):format(netns_ or ""))
+  local found, count = {}, 0
+  for _, entry in ipairs(dkjson.decode(out).nftables) do
+    local set = entry.set or entry.map
+    if entry.table and entry.table.name:find "^nsbox%-" then
+      count = count + 1
+    elseif set and set.elem then
+      found[set.name] = set.elem
+    end
+  end
+  return count, found
+end
+
+local function sysctl(key)
+  return (slurp("/proc/sys/" .. key):gsub("%s+$", ""))
+end
+
+describe("nat", function()
+  needs("netns", "nftables", "bridge")
+
+  it("translates what leaves a bridge, v4 and v6, and no more when it is closed", function()
+    netns(function()
+      local w <close> = world.make { nat = true }
+      assert.equal(" 203.0.113.1", w:ask(w.web, "tcp", "203.0.113.9", 80))
+      assert.equal(" 203.0.113.1", w:ask(w.web, "udp", "203.0.113.9", 80))
+      assert.equal(" 2001:db8::1", w:ask(w.web, "tcp", "2001:db8::9", 80))
+      -- within the subnet nobody is somebody else
+      w:serve(w.db, "tcp", "0.0.0.0", 81)
+      assert.equal(" 10.0.3.2", w:ask(w.web, "tcp", "10.0.3.3", 81))
+      assert.equal("1", sysctl "net/ipv4/ip_forward")
+      assert.equal("1", sysctl "net/ipv6/conf/all/forwarding")
+      local count, sets = tables()
+      assert.equal(1, count)
+      assert.equal(1, #sets.nat4)
+      assert.matches("bridge br0: .*, 2 ports, nat", tostring(w.bridge))
+      w:close()
+      assert.equal(0, (tables()))
+      assert.equal("0", sysctl "net/ipv4/ip_forward")
+      assert.equal("0", sysctl "net/ipv6/conf/all/forwarding")
+    end)
+  end)
+
+  it("goes out by the one device that it is told, and ends alone", function()
+    netns(function()
+      local w <close> = world.make {}
+      local nat = w.scope:nat { w.bridge, out = "wan" }
+      assert.matches("^nat of 10.0.3.0/24 .* out by wan$", tostring(nat))
+      assert.equal(" 203.0.113.1", w:ask(w.web, "tcp", "203.0.113.9", 80))
+      nat:close()
+      nat:close()
+      assert.equal(0, (tables()))
+      assert.equal("timeout", w:try(w.web, "tcp", "203.0.113.9", 80))
+      -- by a subnet; and not by another device
+      local other <close> = w.scope:nat { "10.0.3.99/24", out = "lo" }
+      assert.equal("nat of 10.0.3.0/24 out by lo", tostring(other))
+      assert.equal("timeout", w:try(w.web, "tcp", "203.0.113.9", 80))
+    end)
+  end)
+
+  it("leaves forwarding to the last scope that needs it, and other tables alone", function()
+    netns(function()
+      assert.equal("", (sh "export LD_PRELOAD=; nft 'add table inet mine; add chain inet mine c'"))
+      local a, b <close> = nsbox.scope(), nsbox.scope()
+      a:bridge { "br0", addr = "10.0.3.1/24", nat = true }
+      b:bridge { "br1", addr = "10.0.4.1/24", nat = true }
+      assert.equal(2, (tables()))
+      a:close()
+      assert.equal("1", sysctl "net/ipv4/ip_forward")
+      assert.equal(1, (tables()))
+      b:close()
+      assert.equal("0", sysctl "net/ipv4/ip_forward")
+      assert.equal("table inet mine {\n\tchain c {\n\t}\n}\n",
+        (sh "export LD_PRELOAD=; nft list ruleset"))
+    end)
+  end)
+
+  it("keeps the routes of a router, and goes on listening to it", function()
+    netns(function()
+      assert.equal("", (sh [[export LD_PRELOAD=; ip link add up0 type veth peer up1
+        ip link set up0 up; ip link set up1 up
+        ip -6 route add default via fe80::99 dev up0 proto ra]]))
+      do
+        local s <close> = nsbox.scope()
+        s:bridge { "br0", addr = "fd00:3::1/64", nat = true }
+        assert.equal("2", sysctl "net/ipv6/conf/up0/accept_ra")
+        assert.matches("fe80::99", (sh "export LD_PRELOAD=; ip -6 route show default"))
+      end
+      assert.equal("1", sysctl "net/ipv6/conf/up0/accept_ra")
+      assert.equal("0", sysctl "net/ipv6/conf/all/forwarding")
+      assert.matches("fe80::99", (sh "export LD_PRELOAD=; ip -6 route show default"))
+    end)
+  end)
+
+  it("stands in a named scope, and comes back when somebody flushed it", function()
+    netns(function()
+      local function run()
+        local s <close> = nsbox.scope { "nat-spec" }
+        local br = s:bridge { "br0", addr = "10.0.3.1/24", nat = true }
+        local nat = s:nat "10.7.0.0/16"
+        s:commit()
+        return br.fresh, nat.fresh
+      end
+      assert.same({ true, true }, { run() })
+      local count, before = tables()
+      assert.equal(1, count)
+      assert.same({ false, false }, { run() })
+      assert.same(before, select(2, tables()))
+      sh "export LD_PRELOAD=; nft flush ruleset"
+      assert.same({ true, true }, { run() })
+      count = tables()
+      assert.equal(1, count)
+      assert.equal(2, #select(2, tables()).nat4)
+      assert.matches("nat of 10.7.0.0/16", nsbox.scope.show "nat-spec")
+      nsbox.scope.remove "nat-spec"
+      assert.equal(0, (tables()))
+      assert.equal("0", sysctl "net/ipv4/ip_forward")
+    end)
+  end)
+
+  it("names what is wrong", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local plain = s:bridge { "br0", addr = false }
+      local err = failure(function() s:nat(plain) end)
+      assert.same({ "nat", "EADDRNOTAVAIL", "br0" }, { err.op, err.code, err.subject })
+      assert.matches("give the bridge an address", err.hint)
+      err = failure(function() s:nat { "10.0.3.0/24", out = "nope" } end)
+      assert.same({ "ENODEV", "nope" }, { err.code, err.subject })
+      s:nat "10.0.3.0/24"
+      err = failure(function() s:nat "10.0.3.0/24" end)
+      assert.equal("EEXIST", err.code)
+      assert.matches("translates this subnet", err.detail)
+      misuse(function() s:nat() end, "nat: expected")
+      misuse(function() s:nat {} end, "nat: of which bridge or subnet?")
+      misuse(function() s:nat "10.0.3.0" end, "has no prefix")
+      misuse(function() s:nat(s) end, "expected a bridge, or a subnet")
+      misuse(function() s:nat { "10.0.3.0/24", ou = "lo" } end, "did you mean 'out'?")
+      misuse(function() s:bridge { "br1", nat = 1 } end, "true, or the name of a device")
+    end)
+  end)
+
+  it("says which package is missing", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      package.loaded["nsbox.sys.nft"] = nil
+      package.preload["nsbox.sys.nft"] = function()
+        error "libnftables.so.1: cannot open shared object file: No such file or directory"
+      end
+      local err = failure(function() s:bridge { "br0", addr = "10.0.3.1/24", nat = true } end)
+      assert.matches("libnftables.so.1: cannot open", err.detail)
+      assert.matches("Debian: libnftables1", err.hint)
+      assert.equal("0", sysctl "net/ipv4/ip_forward")
+      assert.is_false(s:bridge("br0")._nat or false)
+    end)
+  end)
+end)
+
+describe("isolate", function()
+  needs("netns", "nftables", "bridge")
+
+  it("keeps a bridge from other bridges, both ways, and lets it out", function()
+    netns(function()
+      local w <close> = world.make { nat = true, isolate = true }
+      local other = w.scope:bridge { "br1", addr = "10.0.4.1/24" }
+      local far = w:place()
+      other:attach(far)
+      w:serve(far, "tcp", "0.0.0.0", 80)
+      w:serve(w.db, "tcp", "0.0.0.0", 80)
+      assert.equal(" 203.0.113.1", w:ask(w.web, "tcp", "203.0.113.9", 80))
+      assert.equal(" 10.0.3.2", w:ask(w.web, "tcp", "10.0.3.3", 80))
+      assert.equal("timeout", w:try(w.web, "tcp", "10.0.4.2", 80))
+      assert.equal("timeout", w:try(far, "tcp", "10.0.3.3", 80))
+    end)
+  end)
+
+  it("is not so without it", function()
+    netns(function()
+      local w <close> = world.make { nat = true }
+      local other = w.scope:bridge { "br1", addr = "10.0.4.1/24" }
+      local far = w:place()
+      other:attach(far)
+      w:serve(far, "tcp", "0.0.0.0", 80)
+      assert.equal(" 10.0.4.1", w:ask(w.web, "tcp", "10.0.4.2", 80))
+    end)
+  end)
+end)
