@@ -47,7 +47,10 @@ describe("many cards on a bridge", function()
       local br = s:bridge { "br0", addr = { "10.0.0.1/16", "fd00::1/64" } }
       local place, cards = require("nsbox.ns").make { net = netns.new() }, {}
       s:batch(function()
-        for i = 1, MANY do cards[i] = br:attach(place, { "c" .. i, gateway = false }) end
+        for i = 1, MANY do
+          cards[i] = br:attach(place, { "c" .. i, gateway = false,
+            addr = ("10.0.1.%d/16"):format(i) })
+        end
         cards.six = br:attach(place, { "six", addr = { "10.0.9.9/16", "fd00::9/64" } })
       end)
       local function known()

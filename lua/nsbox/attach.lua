@@ -17,17 +17,11 @@ local pair = require "nsbox.pair"
 
 local M = {}
 
-local function address(value)
-  if value == "auto" then
-    return value
-  end
-  return inet.check_addr(value)
-end
-
 local fields = interface.with {
   netns = false, master = false,
-  addr = { address, list = true, none = true,
-    doc = "\"10.0.3.7/24\", \"auto\": the next free one of the bridge's subnet; one or a list" },
+  addr = { interface.check_auto, list = true, none = true,
+    doc = "\"10.0.3.7/24\", \"auto\": the next free one of the bridge's subnet, one of each "
+      .. "family; one or a list" },
   peer = { interface.check_name, doc = "name of the end on the bridge" },
 }
 local schema = opts.schema("attach", fields)
@@ -106,30 +100,46 @@ local function outside(p, nets, addr, a)
   end
 end
 
--- "auto" becomes an address; all of them are ours from here on
-local function choose_addresses(p, nets, leases)
-  local wanted, chosen, count = p.o.addr, {}, 0
-  if wanted == nil then
-    wanted = nets[1] and lease.has_room(nets[1]) and { "auto" } or {}
+-- the subnets that "auto" is for: the first of each family
+local function first_subnets(nets)
+  local list, done = {}, {}
+  for _, net in ipairs(nets) do
+    if not done[net.family] then
+      done[net.family], list[#list + 1] = true, net
+    end
   end
-  for _, addr in ipairs(wanted or {}) do
-    if addr == "auto" then
+  return list
+end
+
+local function wanted_addresses(p, nets)
+  if p.o.addr ~= nil then
+    return p.o.addr or {}
+  end
+  return nets[1] and lease.has_room(nets[1]) and { "auto" } or {}
+end
+
+-- "auto" becomes addresses; all of them are ours from here on
+local function choose_addresses(p, nets, leases)
+  local chosen = {}
+  for _, addr in ipairs(wanted_addresses(p, nets)) do
+    local a = addr ~= "auto" and inet.parse(addr)
+    if not a then
       if not nets[1] then
         require("nsbox.error").raise { op = "attach", subject = "addr", code = "EADDRNOTAVAIL",
           detail = ("%s has no address, and so no subnet to choose from"):format(p.bridge.name),
           hint = "give the bridge an address, or addr = \"…\" here" }
       end
-      addr = leases:auto(nets[1], p.plan, p.bridge.name)
+      for _, net in ipairs(first_subnets(nets)) do
+        chosen[#chosen + 1] = leases:auto(net, p.plan, p.bridge.name)
+      end
     else
-      local a = inet.parse(addr)
       if around(nets, a) then
         leases:take(a, p.plan, p.bridge.name)
       else
         outside(p, nets, addr, a)
       end
+      chosen[#chosen + 1] = addr
     end
-    count = count + 1
-    chosen[count] = addr
   end
   return chosen
 end
@@ -220,7 +230,7 @@ local function prepare(p, places)
   local nets = subnets(host, bridge, "attach")
   p.plan = host:mark { dev = o.peer or interface.generate "veth",
     group = p.part.scope:_group(), master = bridge.index }
-  local leases = lease.of(p.part.scope, host, bridge, nets)
+  local leases = lease.of(p.part.scope, host, bridge, nets, nets[1] and places:ledger(p.part))
   local chosen = choose_addresses(p, nets, leases)
   local known = inside_of(nets, chosen)
   p.plan.addr = chosen[1] and table.concat(chosen, " ") or nil
@@ -259,11 +269,29 @@ local function fill(object, place, netns, record, host_name, bridge, addrs, net)
   link.new(place, netns, record, object)
 end
 
+-- Who gets out by NAT asks the servers that the machine asks, unless told otherwise. A machine
+-- without such servers, or a box without such a file, is no mistake.
+local function default_dns(p)
+  local box, dns = p.netns, require "nsbox.dns"
+  if not p.bridge._nat or not require("nsbox.names").takes_files(p.part, box)
+    or box._options.dns ~= nil or box._host_dns and box._host_dns:in_force() then
+    return
+  end
+  local servers = dns.of_host()
+  local ok, err = pcall(dns.apply, p.part, "attach", box, servers)
+  if not ok and not require("nsbox.error").is(err) then
+    error(err, 0)
+  end
+  box._host_dns = p.part
+end
+
 local function finish(p, ra, rb)
   fill(p.object, p.b.place, p.netns, rb, ra.name, p.bridge, p.plan.addr, p.net)
   p.object._leave = require("nsbox.names").join(p.part, p.netns, p.bridge, p.b.o.addr)
   if p.o.dns then
     require("nsbox.dns").apply(p.part, "attach", p.netns, p.o.dns)
+  elseif p.o.dns == nil then
+    default_dns(p)
   end
 end
 

@@ -30,6 +30,9 @@ fields.nat = { function(value)
 end, doc = "its subnets go out by any device, or by this one, as \"enp1s0\"" }
 fields.isolate = { "boolean", doc = "no traffic to or from other bridges of nsbox" }
 fields.master, fields.isolated, fields.hairpin = nil, nil, nil
+fields.addr = { interface.check_auto, list = true, none = true, default = { "auto" },
+  doc = "\"10.0.3.1/24\", \"auto\": in a free subnet of the scope's pool; one or a list; false: "
+    .. "none, a plain switch" }
 
 local schema = opts.schema("bridge", fields)
 
@@ -54,6 +57,25 @@ local function identity(o, place)
   return spec
 end
 
+local function addresses(step)
+  local list = {}
+  for addr in (step.addr or ""):gmatch "%S+" do
+    list[#list + 1] = addr
+  end
+  return list[1] and list or false
+end
+
+-- its addresses are ours from here on; the lock on choosing them, where it has any
+local function claim(part, place, o, plan)
+  if not o.addr or not o.addr[1] then
+    return nil
+  end
+  local ledger
+  o.addr, ledger = require("nsbox.pool").claim(part, place, o[1], o.addr)
+  plan.addr = table.concat(o.addr, " ")
+  return ledger
+end
+
 --- Makes a bridge; see `nsbox.part`.
 -- @tparam nsbox.Part part
 -- @tparam table|string o `{ name, addr =, … }`: INTERFACE, and the device's options
@@ -70,12 +92,17 @@ function M.make(part, o, level)
   if part:stands(place:named(o[1]), identity(o, place), function(steps)
     return place:has(steps[1])
   end) then
+    o.addr = addresses(part.standing.steps[1])
     local there = link.of(place, o, place:check("bridge", o[1], place.nl:link_get(o[1])))
     there._nat = o.nat
     return there
   end
   local plan = place:mark { dev = o[1], group = part.scope:_group() }
+  local ledger <close> = claim(part, place, o, plan)
   local record, message, errno = part:step("link", plan, function(step)
+    if ledger then
+      ledger:close()
+    end
     local request = interface.born(o, { step.dev, kind = "bridge", group = step.group,
       data = device_options(o) })
     -- else it is the lowest of its ports, and changes when they come and go

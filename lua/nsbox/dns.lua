@@ -81,6 +81,17 @@ end
 
 -- texts -------------------------------------------------------------------------------
 
+-- not one on the loopback device, which is everybody's own, nor one that is told by its link
+local function is_reachable(a)
+  if not a or a.prefix then
+    return false
+  elseif a.family == "inet" then
+    return a.bytes:byte() ~= 127 and a.bytes:byte() ~= 0
+  end
+  local word = string.unpack(">I2", a.bytes)
+  return not a.bytes:find "^\0\0\0\0\0\0\0\0" and word & 0xffc0 ~= 0xfe80
+end
+
 --- What of a resolv.conf is of use elsewhere: a server on the loopback device is not.
 -- @tparam string text
 -- @treturn table as `check` gives it
@@ -89,9 +100,9 @@ function M.usable(text)
   for line in text:gmatch "[^\n]+" do
     local word, rest = line:match "^%s*(%l+)%s+(.-)%s*$"
     if word == "nameserver" then
-      local a = inet.parse(rest)
-      if a and a.bytes:byte() ~= 127 and inet.text(a.bytes) ~= "::1" then
-        o[#o + 1] = rest
+      local server = rest:match "^%S+"
+      if is_reachable(inet.parse(server)) then
+        o[#o + 1] = server
       end
     elseif word == "search" or word == "domain" then
       o.search = {}
@@ -110,12 +121,21 @@ end
 -- where a machine keeps its name servers; the second is behind the stub of systemd
 M.sources = { "/etc/resolv.conf", "/run/systemd/resolve/resolv.conf" }
 
-local function of_host(op)
+--- What of the machine's own name servers, search and options is of use elsewhere.
+-- @treturn ?table as `check` gives it; nil: no server that another network could reach
+function M.of_host()
   for _, path in ipairs(M.sources) do
     local o = M.usable(require("nsbox.machine").read(path) or "")
     if #o > 0 then
       return o
     end
+  end
+end
+
+local function of_host(op)
+  local o = M.of_host()
+  if o then
+    return o
   end
   require("nsbox.error").raise { op = op, subject = "dns = \"host\"", code = "EADDRNOTAVAIL",
     detail = ("%s names no server that another network could reach"):format(

@@ -49,6 +49,18 @@ function M.check_mac(value)
   return text
 end
 
+--- Checks an address that may be chosen, as a type for `nsbox.opts`.
+-- @param value "auto", or an address with its prefix
+-- @treturn ?string
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check_auto(value)
+  if value == "auto" then
+    return value
+  end
+  return inet.check_addr(value)
+end
+
 local function netns(value)
   local ok, message = require("nsbox.place").check(value, "net")
   return ok and value or nil, message

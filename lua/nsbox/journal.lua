@@ -189,6 +189,17 @@ function M.names(op)
   return names
 end
 
+--- The identity of this boot: what a journal of another one says is no more.
+-- @treturn string
+M.boot_id = boot_id
+
+--- Where the journal of a name is.
+-- @tparam string name
+-- @treturn string
+function M.path(name)
+  return rundir.path() .. "/" .. name .. SUFFIX
+end
+
 --- Reads one without owning it.
 -- @tparam string op the verb that asks, for an Error
 -- @tparam string name
@@ -199,7 +210,7 @@ function M.peek(op, name)
     journal:close()
     return journal.state
   elseif why == "busy" then
-    local f = io.open(rundir.path() .. "/" .. name .. SUFFIX, "rb")
+    local f = io.open(M.path(name), "rb")
     if f then
       local text = f:read "a"
       f:close()

@@ -1,7 +1,9 @@
---- Leases: which addresses of a bridge's subnet a scope has handed out.
+--- Leases: which addresses of a bridge's subnet are handed out, by any scope.
 --
 -- The record is the step of each card (`addr`, `master`): what is undone is
--- free again.
+-- free again. What other scopes have is in their journals, see `nsbox.ledger`.
+-- On a bridge that others use, too, an address that the kernel heard somebody
+-- use is the last to be handed out.
 --
 -- @module nsbox.lease
 
@@ -32,18 +34,33 @@ local function note(taken, step)
   end
 end
 
+-- addresses that somebody used; a bridge that this run made is ours alone
+local function heard_on(place, bridge)
+  local heard, part = {}, bridge._part
+  if part and part.verb == "bridge" and not part.standing then
+    return heard
+  end
+  for _, n in ipairs(place.nl:neigh_list { dev = bridge.index } or {}) do
+    if n.mac and n.state ~= "failed" then
+      heard[inet.parse(n.addr).bytes] = true
+    end
+  end
+  return heard
+end
+
 --- The leases of a scope on a bridge.
 -- @tparam nsbox.Scope scope
 -- @tparam nsbox.NetPlace place of the bridge
 -- @tparam nsbox.Link bridge
 -- @tparam table[] nets the bridge's addresses
+-- @tparam ?nsbox.Ledger ledger what others have; nil: there is nothing to have
 -- @treturn nsbox.Leases
-function M.of(scope, place, bridge, nets)
+function M.of(scope, place, bridge, nets, ledger)
   scope._leases = scope._leases or {}
-  local key = ("%s/%d"):format(place.cookie or place.inode, bridge.index)
+  local key = require("nsbox.ledger").key(place.cookie, place.inode, bridge.index)
   local leases = scope._leases[key]
   if not leases then
-    leases = setmetatable({ taken = {}, next = {}, cards = 0 }, Leases)
+    leases = setmetatable({ key = key, taken = {}, next = {}, cards = 0 }, Leases)
     for _, part in ipairs(scope._named and scope._named.standing or {}) do
       for _, step in ipairs(part.steps) do
         if step.master == bridge.index and step.netns == place.cookie then
@@ -52,6 +69,9 @@ function M.of(scope, place, bridge, nets)
       end
     end
     scope._leases[key] = leases
+  end
+  if leases.ledger ~= ledger then
+    leases.ledger, leases.heard = ledger, ledger and heard_on(place, bridge)
   end
   leases.own = {}
   for _, net in ipairs(nets) do
@@ -63,6 +83,7 @@ end
 function Leases:_is_free(bytes)
   local step = self.taken[bytes]
   return not self.own[bytes] and (not step or step.over)
+    and not self.ledger:card(self.key, bytes)
 end
 
 --- Takes an address.
@@ -90,14 +111,21 @@ function Leases:auto(net, step, bridge)
   local network, bits = inet.network(net), host_bits(net)
   local first, tail = network:sub(1, -5), string.unpack(">I4", network, #network - 3)
   local most = (1 << bits) - (net.family == "inet" and 2 or 1)
-  local from = self.next[network] or 1
+  local from, second = self.next[network] or 1, nil
   for i = 0, most - 1 do
     local n = (from - 1 + i) % most + 1
     local bytes = first .. string.pack(">I4", tail | n)
     if self:_is_free(bytes) then
-      self.next[network], self.taken[bytes] = n + 1, step
-      return ("%s/%d"):format(inet.text(bytes), net.prefix)
+      if not self.heard[bytes] then
+        self.next[network], self.taken[bytes] = n + 1, step
+        return ("%s/%d"):format(inet.text(bytes), net.prefix)
+      end
+      second = second or bytes
     end
+  end
+  if second then
+    self.taken[second] = step
+    return ("%s/%d"):format(inet.text(second), net.prefix)
   end
   require("nsbox.error").raise { op = "attach", subject = bridge, code = "EADDRNOTAVAIL",
     detail = ("all %d addresses of %s/%d are taken"):format(most, inet.text(network), net.prefix),

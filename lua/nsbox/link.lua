@@ -66,8 +66,7 @@ end
 -- @tparam table record as `link_get` gives it
 -- @treturn nsbox.Link
 function M.of(place, o, record)
-  local first = o.addr and o.addr[1]
-  local a = first and inet.parse(first)
+  local a = inet.parse(o.addr and o.addr[1])
   return M.new(place, o.netns, record, {
     ip = a and inet.text(a.bytes),
     subnet = a and ("%s/%d"):format(inet.text(inet.network(a)), a.prefix) or nil,

@@ -272,20 +272,29 @@ local schema = opts.schema("scope", {
   { M.check_name, doc = "the name of the scope" },
   timeout = { "duration", default = 10, doc = "how long to wait for another run" },
   prune = { "boolean", default = true, doc = "a commit removes what was not declared" },
+  pool = { function(value)
+    return require("nsbox.pool").check(value)
+  end, doc = "subnets for bridges without an address: \"10.20.0.0/16\", or all of one size in "
+    .. "it, { \"10.0.0.0/8\", size = 24 }; one or a list" },
 })
 
+--- Checks the options of a scope.
+-- @tparam table|string o
+-- @tparam integer level whose line to blame
+-- @treturn table
+function M.options(o, level)
+  o = schema:check(o, level + 1)
+  return o
+end
+
 --- Declares the whole of a named scope.
--- @tparam table|string o `{ name, timeout =, prune = }`
+-- @tparam table o checked options, with a name
 -- @treturn nsbox.Scope
 function M.declare(o)
-  o = schema:check(o, 3)
-  if not o[1] then
-    require("nsbox.mistake").raise("scope: which name? nsbox.scope() is the one without", 3)
-  end
   require("nsbox.scopes").recover_quietly "scope"
   local named = setmetatable({ name = o[1], prune = o.prune, timeout = o.timeout, create = true,
     standing = {}, remnants = {} }, Named)
-  local scope = require("nsbox.scope").new { name = o[1], _named = named }
+  local scope = require("nsbox.scope").new { name = o[1], _named = named, _pool = o.pool }
   named:lock(scope, "scope")
   return scope
 end

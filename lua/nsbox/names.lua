@@ -178,6 +178,14 @@ local function takes_part(part, box)
     and box._scope == part.scope
 end
 
+--- Whether a box is told of names by files of its own.
+-- @tparam nsbox.Part part
+-- @tparam any box anything else is not
+-- @treturn boolean
+function M.takes_files(part, box)
+  return takes_part(part, box) and own_mounts(box)
+end
+
 --- Before a box is made that is going to be on bridges: its plan gets the file, which costs less
 -- than a mount afterwards. The object is told by `born`.
 -- @tparam nsbox.Part part

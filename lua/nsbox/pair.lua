@@ -51,7 +51,23 @@ function Places:open(netns, op)
   return place
 end
 
+--- The ledger, opened once: until the steps are in the journal, nobody else chooses addresses.
+-- @tparam nsbox.Part part that is going to choose
+-- @treturn nsbox.Ledger
+function Places:ledger(part)
+  self.open_ledger = self.open_ledger or require("nsbox.ledger").open(part.scope, part.verb)
+  return self.open_ledger
+end
+
+--- Lets others choose.
+function Places:chosen()
+  if self.open_ledger then
+    self.open_ledger:close()
+  end
+end
+
 function Places:__close()
+  self:chosen()
   for _, place in next, self.by_key do
     place:close()
   end
@@ -212,6 +228,9 @@ function Run:chunk(pairs_)
       pair.plan.peer_netns, pair.plan.peer_nsinode = pair.b.place.cookie, pair.b.place.inode
       items[#items + 1] = { pair.part, "link", pair.plan }
     elseif require("nsbox.error").is(err) then
+      if pair.plan then
+        pair.plan.over = true -- its addresses are free
+      end
       self:fail(pair, err)
     else
       error(err, 0)
@@ -221,6 +240,7 @@ function Run:chunk(pairs_)
     return
   end
   parts.steps(items, function()
+    places:chosen()
     return self:create(live)
   end)
   local made = self:identify(live)

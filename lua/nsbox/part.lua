@@ -102,6 +102,7 @@ function M.steps(items, act)
       step[name] = value
     end
     if not fields then
+      step.over = true
       remove(item[1].steps, step)
     end
     if step._journaled then

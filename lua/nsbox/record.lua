@@ -163,11 +163,12 @@ end
 
 --- Reads a journal's text.
 -- @tparam string text
+-- @tparam[opt] nsbox.JournalState state what was read before: the text follows on it
 -- @treturn nsbox.JournalState
-function M.read(text)
-  local state = { steps = {}, by_n = {}, damaged = 0, last = 0, last_part = 0,
+function M.read(text, state)
+  local first = not state
+  state = state or { steps = {}, by_n = {}, damaged = 0, last = 0, last_part = 0,
     committed = false }
-  local first = true
   for line in text:gmatch "([^\n]*)\n" do
     local word, n, fields = parse(line)
     if first then

@@ -155,7 +155,8 @@ end
 
 --- Makes a bridge.
 -- @tparam table|string o `{ name, addr = "10.0.3.1/24", … }`: INTERFACE, and the bridge's own
---   options as in `ip`
+--   options as in `ip`; without `addr`, or with "auto", it is in a free subnet of the scope's
+--   pool; false: a plain switch
 -- @treturn nsbox.Link
 -- @function Scope:bridge
 
@@ -382,11 +383,11 @@ end
 M.new = new
 
 -- an anonymous one; where nobody keeps journals there is nothing to recover
-local function open_anonymous()
+local function open_anonymous(o)
   if require("nsbox.sys.fd").stat((require("nsbox.rundir").path())) then
     require("nsbox.scopes").recover_quietly "scope"
   end
-  return new()
+  return new { _pool = o and o.pool }
 end
 
 -- the scope behind nsbox.VERB; it must be there before what it owns, so that
@@ -420,7 +421,9 @@ end
 --- Makes a scope, or declares the whole of a named one.
 -- @function scope
 -- @tparam[opt] table|string o `{ name, timeout = 10, prune = true }`: how long to wait for
---   another run of the same scope; whether a commit removes what was not declared
+--   another run of the same scope; whether a commit removes what was not declared. With or
+--   without a name `pool`: the subnets for bridges without an address, `"10.20.0.0/16"`, or
+--   `{ "10.0.0.0/8", size = 24 }`, one or a list; default 172.17 to 172.31, 192.168, 10
 -- @treturn nsbox.Scope
 -- @raise an Error, ETIMEDOUT: another run has it
 return setmetatable(M, {
@@ -429,7 +432,7 @@ return setmetatable(M, {
     if o == nil then
       return open_anonymous()
     end
-    local scope = require("nsbox.scopes").declare(o)
-    return scope
+    o = require("nsbox.scopes").options(o, 2)
+    return o[1] and require("nsbox.scopes").declare(o) or open_anonymous(o)
   end,
 })

@@ -11,7 +11,7 @@ local PATIENCE <const> = 10 -- seconds, for another run to end
 
 local M = {}
 
-M.declare = named.declare
+M.options, M.declare = named.options, named.declare
 M.open = named.open
 
 -- one journal whose owner has ended; failures, and whether there was something

@@ -44,6 +44,17 @@ return {
     b:start():wait()
     s:box { name = "idle", net = br }:close()
   ]] },
+  { "pool", [[
+    -- subnets and addresses that are chosen, and free again
+    local s <close> = nsbox.scope { pool = { "10.20.0.0/29", { "10.21.0.0/16", size = 24 } } }
+    local br = s:bridge "br0"
+    local t <close> = nsbox.scope()
+    t:link "br0":attach(stranger)
+    br:attach(stranger)
+    s:bridge { "br1", netns = stranger }
+    s:bridge "br2":close()
+    t:bridge "br2"
+  ]] },
   { "veth", [[
     local s <close> = nsbox.scope()
     s:netns "blue"
