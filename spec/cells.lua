@@ -1,9 +1,12 @@
 -- Runs the specs in every cell: as whom, on which build, with which system
 -- calls.  Usage: lua5.4 spec/cells.lua [CELL…] [-- BUSTED ARGUMENTS]
 --
--- Nothing touches the host: every cell has its own network and mount namespace
--- and a copy of the tree; the ordinary users are made for the run and removed
--- after it.  Without root only the cells of the current user are possible.
+-- Nothing touches the host: every cell has its own network and mount namespace,
+-- copy of the tree and ordinary user, who is made for the run and removed after
+-- it.  Without root only the cells of the current user are possible.
+--
+-- As many cells run at once as there are processors, the longest first;
+-- NSBOX_JOBS=1 runs them one by one.
 
 local CALLS = "clone3,openat2,open_tree,move_mount,mount_setattr,fsopen,fsmount"
 
@@ -29,6 +32,7 @@ local cells = {
 }
 -- a slow machine may say so: NSBOX_SLOW=3 triples the budgets
 local slow = tonumber(os.getenv "NSBOX_SLOW") or 1
+local jobs = tonumber(os.getenv "NSBOX_JOBS")
 
 local lua = arg[-1]
 local build = os.getenv "NSBOX_BUILD" or "build"
@@ -57,12 +61,16 @@ local function slurp(path)
   return text
 end
 
+local function seconds()
+  return tonumber(slurp "/proc/uptime":match "^%S+")
+end
+
 -- users ------------------------------------------------------------------------
 
 local COMMENT = "nsbox specs"
 local root = slurp "/proc/self/status":match "Uid:%s+%d+%s+(%d+)" == "0"
 local self = slurp "/proc/self/stat":match "^%d+"
-local users = {} -- as → { name, uid, gid }
+local users = {} -- cell → { name, uid, gid }; without root { } where the cell can run
 
 -- useradd gives up at once when another one holds the lock
 local function retry(command)
@@ -86,22 +94,25 @@ local function remove_stale()
   end
 end
 
-local function add_user(as, home)
-  local name = ("nsbox-%s-%s"):format(as, self)
-  local count = as == "nosub" and 0 or 65536
+local function add_user(cell, home)
+  local name = ("nsbox-%s-%s"):format(cell.name:gsub("%-", ""), self)
+  local count = cell.as == "nosub" and 0 or 65536
   os.execute "touch /etc/subuid /etc/subgid"
   local ok, why = retry(("useradd --no-create-home --home-dir %s --shell /bin/sh --comment '%s' "
     .. "-K SUB_UID_COUNT=%d -K SUB_GID_COUNT=%d %s"):format(home, COMMENT, count, count, name))
   if not ok then return nil, why end
-  users[as] = { name = name, uid = output("id -u " .. name), gid = output("id -g " .. name),
-    sub = tonumber(slurp "/etc/subuid":match("%f[^\n\0]" .. name:gsub("%-", "%%-") .. ":(%d+)")) }
-  if as == "user" and not users[as].sub then
-    -- an old useradd, or one that was told not to
-    retry(("usermod --add-subuids 1879048192-1879113727 --add-subgids 1879048192-1879113727 %s")
-      :format(name))
-    users[as].sub = 1879048192
+  local function sub()
+    return tonumber(slurp "/etc/subuid":match("%f[^\n\0]" .. name:gsub("%-", "%%-") .. ":(%d+)"))
   end
-  return users[as]
+  if cell.as == "user" and not sub() then
+    -- an old useradd, or one that was told not to
+    local first = 1879048192 + cell.place * 65536
+    retry(("usermod --add-subuids %d-%d --add-subgids %d-%d %s"):format(first, first + 65535,
+      first, first + 65535, name))
+  end
+  users[cell] = { name = name, uid = output("id -u " .. name), gid = output("id -g " .. name),
+    sub = sub() }
+  return users[cell]
 end
 
 local function remove_users()
@@ -127,28 +138,24 @@ end
 -- one cell ---------------------------------------------------------------------
 
 local base = output "mktemp -d /tmp/nsbox-cells.XXXXXX"
-local trees = {}
 
 -- a copy of the tree that belongs to whoever runs the cell
-local function tree(as)
-  if trees[as] then return trees[as] end
-  local path = base .. "/" .. as
+local function tree(name, user)
+  local path = base .. "/" .. name
   local copy = ("mkdir -p %s/tree %s/home && mkdir -m 700 %s/run && "
     .. "tar -cf - --exclude=./.git --exclude='*.[od]' . | tar -C %s/tree -xf - --no-same-owner")
     :format(path, path, path, path)
   assert(os.execute(copy), "cannot copy the tree")
-  local user = users[as]
-  if root and user and user.name then
+  if user and user.name then
     assert(os.execute(("chown -R %s:%s %s"):format(user.uid, user.gid, path)))
   end
-  trees[as] = path
   return path
 end
 
 local function command_of(cell, args)
-  local path = tree(cell.as)
+  local user = users[cell]
+  local path = tree(cell.name, user)
   local so = cell.build and build .. "/" .. cell.build or build
-  local user = users[cell.as]
   local env = {
     PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     HOME = path .. "/home",
@@ -215,26 +222,35 @@ local function command_of(cell, args)
   return table.concat(c, " "), env.NSBOX_STATUS, path
 end
 
-local function seconds()
-  return tonumber(slurp "/proc/uptime":match "^%S+")
-end
-
 -- an address in a name differs from run to run
 local function key_of(file, name)
   return (file .. ": " .. name:gsub("0x%x+", "0x…"))
 end
 
--- specs: key → { ran = bool, reason }, shared by all cells
-local function run(cell, args, specs)
+-- begins to run a cell
+local function start(cell, args)
   local command, status, path = command_of(cell, args)
+  local running = { cell = cell, status = status, path = path, start = seconds(),
+    out = path .. "/out", code = path .. "/code" }
+  -- not by &: a shell has such a command ignore SIGINT; the code's file appears whole
+  running.pipe = assert(io.popen(("(%s) >%s 2>&1; echo $? >%s.new; mv %s.new %s")
+    :format(command, running.out, running.code, running.code, running.code)))
+  return running
+end
+
+-- what came of it; specs: key → { ran = bool, reason }, shared by all cells
+local function finish(running, args, specs)
+  local cell, status, path = running.cell, running.status, running.path
   local result = { cell = cell, passed = 0, failed = 0, skipped = 0, notes = {} }
   local function trouble(fmt, ...)
     result.failed = result.failed + 1
     result.notes[#result.notes + 1] = fmt:format(...)
   end
-  local start = seconds()
-  local ok, code = execute(command)
-  result.seconds = seconds() - start
+  running.pipe:close()
+  local code = tonumber(slurp(running.code))
+  local ok = code == 0
+  result.seconds = seconds() - running.start
+  io.write(slurp(running.out))
 
   local complete, reasons, last = false, {}, "its start"
   for line in slurp(status):gmatch "[^\n]+" do
@@ -271,7 +287,7 @@ local function run(cell, args, specs)
   if result.seconds > cell.budget * slow then
     trouble("took %.0f s, its budget is %.0f s", result.seconds, cell.budget * slow)
   end
-  local user = users[cell.as]
+  local user = users[cell]
   if user and user.name then
     local left
     for _ = 1, 20 do -- what was killed may still be going
@@ -289,7 +305,7 @@ end
 
 -- every spec there is, whatever its tags
 local function list(specs)
-  local path = tree "root"
+  local path = tree "list"
   local text = output(("cd %s/tree && LUA_PATH='%s/tree/lua/?.lua;;' NSBOX_CELL=list "
     .. "%s $(command -v busted) --ignore-lua --list"):format(path, path, lua))
   for file, name in text:gmatch "([^\n]-):%d+: ([^\n]*)" do
@@ -315,38 +331,53 @@ end
 local function main()
   local specs, results, out, left, complete = {}, {}, {}, {}, true
   local me = not root and output "id -un"
-  if root then
-    remove_stale()
-  else
-    local has = slurp "/etc/subuid":find("%f[^\n\0]" .. me:gsub("%p", "%%%0") .. ":")
-    users[has and "user" or "nosub"] = {} -- nobody to become
-  end
+  local has = me and slurp "/etc/subuid":find("%f[^\n\0]" .. me:gsub("%p", "%%%0") .. ":")
+  if root then remove_stale() end
   assert(os.execute("chmod 755 " .. base))
 
-  for _, cell in ipairs(cells) do
+  local waiting = {}
+  for place, cell in ipairs(cells) do
+    cell.place = place
     if not next(wanted) or wanted[cell.name] then
-      local as, why = cell.as, nil
-      if root and as ~= "root" and not users[as] then
-        _, why = add_user(as, base .. "/" .. as .. "/home")
-      elseif not root and not users[as] and not cell.uml then
-        why = as == "root" and "needs root" or as == "user" and "needs a user with subordinate ids"
-          or "needs a user without subordinate ids"
+      local why, _
+      if root and cell.as ~= "root" then
+        _, why = add_user(cell, base .. "/" .. cell.name .. "/home")
+      elseif not root and not cell.uml then
         -- without root the other cells are worth something without subordinate ids, too
-        if as == "user" and cell.name ~= "user" then
-          as, why = "nosub", nil
-          cell.as = as
-        end
+        if cell.as == "user" and not has and cell.name ~= "user" then cell.as = "nosub" end
+        why = cell.as == "root" and "needs root"
+          or cell.as == "user" and not has and "needs a user with subordinate ids"
+          or cell.as == "nosub" and has and "needs a user without subordinate ids" or nil
       end
       if why then
         left[#left + 1] = cell.name
         out[#out + 1] = ("%-10s left out: %s"):format(cell.name, why)
       else
-        local result = run(cell, args, specs)
+        waiting[#waiting + 1] = cell
+      end
+    end
+  end
+  table.sort(waiting, function(a, b)
+    if a.budget ~= b.budget then return a.budget > b.budget end
+    return a.place < b.place
+  end)
+
+  jobs = jobs or tonumber((output "nproc")) or 1
+  local running = {}
+  while #waiting > 0 or #running > 0 do
+    while #running < jobs and #waiting > 0 do
+      running[#running + 1] = start(table.remove(waiting, 1), args)
+    end
+    for i = #running, 1, -1 do
+      if slurp(running[i].code) ~= "" then
+        local result = finish(table.remove(running, i), args, specs)
         results[#results + 1] = result
         complete = complete and result.complete
       end
     end
+    execute "sleep 0.1"
   end
+  table.sort(results, function(a, b) return a.cell.place < b.cell.place end)
 
   local passed, failed, skipped = 0, 0, 0
   print(("\n%-10s %6s %6s %7s %7s %7s"):format("cell", "passed", "failed", "skipped", "seconds",

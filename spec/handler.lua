@@ -83,7 +83,7 @@ return function(options)
       report(last.name, message, trace)
       last.status, last.reason = "failed", text(message)
     else
-      local name = element.descriptor .. " " .. handler.getFullName(element)
+      local name = (element.descriptor or "busted") .. " " .. (handler.getFullName(element) or "")
       report(name, message, trace)
       flush()
       last = { status = "failed", seconds = 0, file = file, name = name, reason = text(message) }
