@@ -270,8 +270,11 @@ local function finish(running, args, specs)
     result.notes[#result.notes + 1] = ("skipped %d: %s"):format(n, reason)
   end
   table.sort(result.notes)
-  -- what valgrind says in lines with dashes is that it does not know a system call
-  local logs = output(("cat %s/log-%s* 2>/dev/null | grep -v '^--'"):format(path, cell.name))
+  -- what valgrind says in lines with dashes is that it does not know a system call; nor does
+  -- it know the ioctls of ioctl_ns(2)
+  local logs = output(("cat %s/log-%s* 2>/dev/null | grep -v -e '^--' -e 'unhandled ioctl 0xb70' "
+    .. "-e 'This could cause spurious value errors' -e README_MISSING_SYSCALL_OR_IOCTL")
+    :format(path, cell.name))
   if logs ~= "" then
     print(logs)
     trouble "the sanitizer or valgrind reported errors, see above"
