@@ -175,9 +175,11 @@ end
 
 --- The names of all journals.
 -- @tparam string op the verb that asks, for an Error
+-- @tparam[opt] string dir what `rundir.open` said just now
 -- @treturn string[] sorted; those of anonymous scopes begin with a dot
-function M.names(op)
-  local dir, names = rundir.open(op), {}
+function M.names(op, dir)
+  local names = {}
+  dir = dir or rundir.open(op)
   if dir then
     for file in require("lfs").dir(dir) do
       if #file > #SUFFIX and file:sub(-#SUFFIX) == SUFFIX then
@@ -195,9 +197,10 @@ M.boot_id = boot_id
 
 --- Where the journal of a name is.
 -- @tparam string name
+-- @tparam[opt] string dir what `rundir.open` said just now
 -- @treturn string
-function M.path(name)
-  return rundir.path() .. "/" .. name .. SUFFIX
+function M.path(name, dir)
+  return (dir or rundir.path()) .. "/" .. name .. SUFFIX
 end
 
 --- Reads one without owning it.

@@ -93,10 +93,10 @@ end
 local Ledger = {}
 Ledger.__index = Ledger
 
-local function others(own)
+local function others(op, own, path)
   local now, list = {}, {}
-  for _, name in ipairs(journals.names "ledger") do
-    local page = name ~= own and read(name, journals.path(name)) or nil
+  for _, name in ipairs(journals.names(op, path)) do
+    local page = name ~= own and read(name, journals.path(name, path)) or nil
     now[name] = page
     if page and page.state and page.state.boot == journals.boot_id() then
       list[#list + 1] = page
@@ -107,9 +107,9 @@ local function others(own)
 end
 
 local function lock(op)
-  local failure
+  local failure, path
   local handle = require("nsbox.lock").wait(function()
-    local path = rundir.open(op, true)
+    path = rundir.open(op, true)
     local dir, message, errno = fd.open(path, { "directory" })
     local ok
     if dir then
@@ -132,7 +132,7 @@ local function lock(op)
       detail = ("another script chooses addresses, for more than %d s"):format(PATIENCE),
       hint = "is it stopped? fuser " .. rundir.path() .. " tells its pid" }
   end
-  return handle
+  return handle, path
 end
 
 --- Opens it for a scope that is going to choose: until it is closed nobody else chooses.
@@ -142,8 +142,8 @@ end
 function M.open(scope, op)
   -- a directory with a journal in it is not removed by others
   local own = scope:_writes(op).name
-  local handle = lock(op)
-  local ok, list = pcall(others, own)
+  local handle, path = lock(op)
+  local ok, list = pcall(others, op, own, path)
   if not ok then
     handle:close()
     error(list, 0)

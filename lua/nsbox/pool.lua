@@ -141,7 +141,7 @@ end
 
 -- what is taken ---------------------------------------------------------------------
 
--- a network that somebody has
+-- a network that somebody has; `why` says who, when somebody asks
 local function add(all, net, why)
   if net then
     net.prefix = net.prefix or #net.bytes * 8
@@ -159,19 +159,26 @@ end
 
 -- what there is in a namespace
 local function look(all, nl, check)
+  local names = {}
   local function name_of(index)
-    return nl:name(index) or index
+    names[index] = names[index] or nl:name(index) or index
+    return names[index]
   end
   for _, a in ipairs(check(nl:addr_list())) do
-    local name = name_of(a.dev)
-    add(all, inet.parse(a.addr), ("%s (%s)"):format(name, a.addr))
-    add(all, inet.parse(a.peer or ""), ("%s (peer %s)"):format(name, a.peer))
+    add(all, inet.parse(a.addr), function()
+      return ("%s (%s)"):format(name_of(a.dev), a.addr)
+    end)
+    add(all, inet.parse(a.peer), function()
+      return ("%s (peer %s)"):format(name_of(a.dev), a.peer)
+    end)
   end
   for _, r in ipairs(check(nl:route_list())) do
     local net = r.table ~= "local" and inet.parse(r.dst) or nil
     -- what the kernel makes for an address says no more than that
     if net and (net.prefix or 128) >= WIDEST[net.family] and r.protocol ~= "kernel" then
-      add(all, net, "the route " .. via(r, name_of))
+      add(all, net, function()
+        return "the route " .. via(r, name_of)
+      end)
     end
   end
 end
@@ -216,13 +223,17 @@ local function taken(scope, place, ledger, op)
     end)
   end
   for _, server in ipairs(require("nsbox.dns").of_host() or {}) do
-    add(all, inet.parse(server), "the name server " .. server)
+    add(all, inet.parse(server), function()
+      return "the name server " .. server
+    end)
   end
   for _, list in ipairs { own_bridges(scope), ledger:bridges() } do
     for _, it in ipairs(list) do
       for _, net in ipairs(nets_of(it.step)) do
-        add(all, net, ("%s of %s (%s/%d)"):format(it.step.dev, it.whose, inet.text(net.bytes),
-          net.prefix))
+        add(all, net, function()
+          return ("%s of %s (%s/%d)"):format(it.step.dev, it.whose, inet.text(net.bytes),
+            net.prefix)
+        end)
       end
     end
   end
@@ -243,7 +254,7 @@ local function first_free(net, all, blame)
       if less(last_of(candidate), it.first) then
         break
       end
-      blame(it.why)
+      blame(it)
       -- behind it, where the next subnet begins
       at = after(last_of { bytes = less(at, it.last) and it.last or at, prefix = net.size })
       if not at or less(final, at) then
@@ -254,8 +265,19 @@ local function first_free(net, all, blame)
   return { bytes = at, family = net.family, prefix = net.size }
 end
 
-local function all_taken(pool, family, blamed, bridge)
-  local subnets, reasons = {}, {}
+local function reasons_of(all)
+  local list, seen = {}, {}
+  for _, it in ipairs(all) do
+    local why = it.why()
+    if not seen[why] then
+      seen[why], list[#list + 1] = true, why
+    end
+  end
+  return list
+end
+
+local function all_taken(pool, family, all, bridge)
+  local subnets, reasons, blamed = {}, {}, reasons_of(all)
   for _, net in ipairs(pool) do
     if net.family == family then
       subnets[#subnets + 1] = text_of(net)
@@ -278,11 +300,9 @@ end
 
 -- the bridge's address in the first free subnet of a family; nil: the pool has none of it
 local function choose(pool, family, all, bridge)
-  local blamed, seen, any = {}, {}, false
-  local function blame(why)
-    if not seen[why] then
-      seen[why], blamed[#blamed + 1] = true, why
-    end
+  local blamed, any = {}, false
+  local function blame(it)
+    blamed[#blamed + 1] = it
   end
   for _, net in ipairs(pool) do
     if net.family == family then
@@ -333,29 +353,33 @@ local function check_by_hand(scope, place, ledger, bridge, addrs)
   for _, a in ipairs(place:check("bridge", bridge, place.nl:addr_list())) do
     local net = inet.parse(a.peer or a.addr)
     if is_subnet(net) and not ignored[a.dev] then
-      there[#there + 1] = { net = net, what = ("%s of %s"):format(a.addr,
-        place.nl:name(a.dev) or a.dev) }
+      there[#there + 1] = { net = net, what = function()
+        return ("%s of %s"):format(a.addr, place.nl:name(a.dev) or a.dev)
+      end }
     end
   end
   for _, r in ipairs(place:check("bridge", bridge, place.nl:route_list { table = "main" })) do
     local net = r.protocol ~= "kernel" and inet.parse(r.dst) or nil
     if is_subnet(net) then -- a longer or a shorter one is another route
-      there[#there + 1] = { net = net, equal = true, what = "the route " .. via(r, function(index)
-        return place.nl:name(index) or index
-      end) }
+      there[#there + 1] = { net = net, equal = true, what = function()
+        return "the route " .. via(r, function(index)
+          return place.nl:name(index) or index
+        end)
+      end }
     end
   end
   for _, it in ipairs(ledger:bridges()) do
     for _, net in ipairs(place:has(it.step) and nets_of(it.step) or {}) do
-      there[#there + 1] = { net = net, what = ("%s/%d of %s of %s"):format(inet.text(net.bytes),
-        net.prefix, it.step.dev, it.whose) }
+      there[#there + 1] = { net = net, what = function()
+        return ("%s/%d of %s of %s"):format(inet.text(net.bytes), net.prefix, it.step.dev, it.whose)
+      end }
     end
   end
   for i, addr in ipairs(addrs) do
     local net = inet.parse(addr)
     for _, it in ipairs(is_subnet(net) and there or {}) do
       if overlap(net, it.net) and (not it.equal or net.prefix == it.net.prefix) then
-        refuse(bridge, addr, net, it.what)
+        refuse(bridge, addr, net, it.what())
       end
     end
     for j = 1, i - 1 do -- several addresses of one subnet are one network
