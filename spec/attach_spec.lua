@@ -124,6 +124,59 @@ describe("bridge:attach", function()
     end)
   end)
 
+  it("adds no way out where the bridge itself is", function()
+    with(function(_, br)
+      br:attach("/proc/self/ns/net", { "here" })
+      assert.same({}, netns.ip "route show default")
+      assert.same({ "10.0.3.2" }, { netns.ip "addr show dev here"[1].addr_info[1]["local"] })
+    end)
+  end)
+
+  it("has the MTU that its bridge has now", function()
+    with(function(s, br, ns)
+      local function mtus(name)
+        local card = br:attach(ns, name)
+        return { ip_in(ns, words("link show dev " .. name))[1].mtu,
+          netns.ip("link show dev " .. card.peer)[1].mtu, netns.ip "link show dev br0"[1].mtu }
+      end
+      assert.same({ 9000, 9000, 9000 }, mtus "a")
+      br:set { mtu = 1400 }
+      assert.same({ 1400, 1400, 1400 }, mtus "b")
+      sh "ip link add docker0 mtu 1450 type bridge"
+      br = s:link "docker0"
+      local borrowed = br:attach(ns, "c")
+      assert.same({ 1450, 1450 }, { ip_in(ns, words "link show dev c")[1].mtu,
+        netns.ip("link show dev " .. borrowed.peer)[1].mtu })
+    end, { "br0", addr = "10.0.3.1/24", mtu = 9000 })
+  end)
+
+  it("with another MTU leaves that of the bridge as it was asked for", function()
+    for _, mtu in ipairs { 1500, 9000, 68 } do
+      with(function(_, br, ns)
+        local function now() return netns.ip "link show dev br0"[1].mtu end
+        local small = br:attach(ns, { "small", mtu = 1280 })
+        assert.equal(mtu, now())
+        br:attach(ns, "other")
+        small:close()
+        assert.equal(mtu, now())
+      end, { "br0", addr = "10.0.3.1/24", mtu = mtu })
+    end
+  end)
+
+  it("sends nothing back on a promiscuous bridge", function()
+    with(function(_, br, ns)
+      br:set { promisc = true }
+      local err = failure(function() br:attach(ns, { hairpin = true }) end, "EINVAL")
+      assert.matches("packets come twice", err.detail)
+      assert.equal(0, #ports())
+      br:attach(ns, { "a", hairpin = false })
+      br:set { promisc = false }
+      local card = br:attach(ns, { hairpin = true })
+      misuse(function() card:set { hairpin = true, promisc = true } end,
+        "set: hairpin and promisc exclude each other")
+    end)
+  end)
+
   it("is a plain switch without an address", function()
     with(function(_, br, ns)
       local card = br:attach(ns)

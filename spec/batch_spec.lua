@@ -123,12 +123,76 @@ describe("scope:batch", function()
       s:batch(function()
         local card = s:bridge { "br0", addr = false }:attach(place)
         local cable = s:veth { "a", "b" }
+        misuse(function() card:set { mtu = 1400 } end, "set: the link is made when the batch ends")
+        misuse(function() card:get() end, "get: the link is made when the batch ends")
         misuse(function() card:release() end, "release: the link is made when the batch ends")
         misuse(function() cable:release() end, "release: the cable is made when the batch ends")
         misuse(function() s:release() end, "release: a batch of this scope has not ended")
         misuse(function() s:commit() end, "commit: a batch of this scope has not ended")
       end)
       assert.equal(3, ports()) -- and the other end of the cable
+    end)
+  end)
+
+  it("takes off what waits in it", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local blue <close> = nsbox.ns.new { "net" }
+      local red <close> = nsbox.ns.new { "net" }
+      local br, card = s:bridge { "br0", addr = "10.0.3.1/24" }, nil
+      local other = s:bridge { "br1", addr = "10.0.4.1/24" }
+      s:batch(function()
+        br:attach(blue)
+        br:attach(red, "a")
+        card = br:attach(red, "b")
+        failure(function() other:detach(red, "a") end, "ENODEV")
+        failure(function() br:detach(red) end, "EINVAL")
+        failure(function() br:detach(red, "c") end, "ENODEV")
+        assert.equal(br, br:detach(blue))
+        failure(function() br:detach(blue) end, "ENODEV")
+        br:detach(red, "a")
+      end)
+      assert.same({ 1, "b" }, { ports(), card.name })
+      br:detach(red)
+      assert.equal(0, ports())
+    end)
+  end)
+
+  it("takes back what it changed of a link that is borrowed", function()
+    netns(function()
+      sh "ip link add docker0 type bridge; ip addr add 10.0.3.1/24 dev docker0"
+      local s <close> = nsbox.scope()
+      local place <close> = nsbox.ns.new { "net" }
+      local br = s:link "docker0"
+      local function state()
+        local link = netns.ip "addr show dev docker0"[1]
+        return { link.mtu, #link.addr_info }
+      end
+      failure(function()
+        s:batch(function()
+          br:set { mtu = 1400 }:addr "10.0.4.1/24"
+          assert.same({ 1400, 2 }, state())
+          br:attach(place, { "a", addr = "10.0.3.1/24" })
+        end)
+      end, "EADDRINUSE")
+      assert.same({ 1500, 1 }, state())
+      assert.equal("scope (here): 1 borrowed link", tostring(s))
+      -- what another coroutine changes meanwhile would be undone with it
+      local co = coroutine.create(function() s:batch(coroutine.yield) end)
+      assert(coroutine.resume(co))
+      local waits = ": a batch of this scope waits in another coroutine"
+      misuse(function() br:set { mtu = 1400 } end, "set" .. waits)
+      misuse(function() br:up() end, "up" .. waits)
+      misuse(function() br:down() end, "down" .. waits)
+      misuse(function() br:addr "10.0.4.1/24" end, "addr" .. waits)
+      misuse(function() br:deladdr "10.0.3.1/24" end, "deladdr" .. waits)
+      misuse(function() br:route "10.9.0.0/16" end, "route" .. waits)
+      misuse(function() br:delroute "10.9.0.0/16" end, "delroute" .. waits)
+      assert(coroutine.resume(co))
+      s:batch(function() br:set { mtu = 1400 }:addr "10.0.4.1/24" end)
+      assert.same({ 1400, 2 }, state())
+      s:close()
+      assert.same({ 1500, 1 }, state())
     end)
   end)
 

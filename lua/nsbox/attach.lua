@@ -62,21 +62,22 @@ function M.check_net(value)
   return out
 end
 
--- the bridge's addresses with a subnet around them, read once a run
-local function subnets(place, bridge, op)
-  place.subnets = place.subnets or {}
-  local list = place.subnets[bridge.index]
-  if not list then
-    list = {}
-    for _, record in ipairs(place:check(op, bridge.name,
+-- the bridge as it is now, read once a run; `subnets`: its addresses with a subnet around them
+local function look(place, bridge)
+  place.bridges = place.bridges or {}
+  local record = place.bridges[bridge.index]
+  if not record then
+    record = place:check("attach", bridge.name, place.nl:link_get(bridge.index))
+    record.subnets = {}
+    for _, a in ipairs(place:check("attach", bridge.name,
       place.nl:addr_list { dev = bridge.index })) do
-      if record.scope ~= "link" and not record.peer then
-        list[#list + 1] = inet.parse(record.addr)
+      if a.scope ~= "link" and not a.peer then
+        table.insert(record.subnets, inet.parse(a.addr))
       end
     end
-    place.subnets[bridge.index] = list
+    place.bridges[bridge.index] = record
   end
-  return list
+  return record
 end
 
 local function around(nets, a)
@@ -223,11 +224,22 @@ local function inside_of(nets, chosen)
   return known
 end
 
+-- it would get what it sent back twice
+local function check_hairpin(o, bridge, record)
+  if o.hairpin and record.promisc then
+    require("nsbox.error").raise { op = "attach", subject = bridge.name, code = "EINVAL",
+      detail = "a port with hairpin on a bridge that is promiscuous: packets come twice",
+      hint = "bridge:set { promisc = false }, or no hairpin" }
+  end
+end
+
 local function prepare(p, places)
   local o, bridge = p.o, p.bridge
   local host = p.places_of_bridge(places)
   local inside = places:open(p.netns, "attach")
-  local nets = subnets(host, bridge, "attach")
+  local record = look(host, bridge)
+  local nets = record.subnets
+  check_hairpin(o, bridge, record)
   p.plan = host:mark { dev = o.peer or interface.generate "veth",
     group = p.part.scope:_group(), master = bridge.index }
   local leases = lease.of(p.part.scope, host, bridge, nets, nets[1] and places:ledger(p.part))
@@ -239,10 +251,11 @@ local function prepare(p, places)
     inner[key] = value
   end
   inner.addr, inner.isolated, inner.hairpin = chosen, nil, nil
-  if o.gateway == nil and o.up then
+  -- beside the bridge is where its own way out is
+  if o.gateway == nil and o.up and inside.inode ~= host.inode then
     inner.gateway = default_gateways(inside, nets, chosen)
   end
-  inner.mtu = o.mtu or bridge._mtu
+  inner.mtu = o.mtu or record.mtu
   p.net = chosen[1] and around(nets, inet.parse(chosen[1]))
   p.a = { place = host, name = p.plan.dev, o = { master = bridge.index, up = true,
     mtu = inner.mtu, isolated = o.isolated, hairpin = o.hairpin,
@@ -286,6 +299,7 @@ local function default_dns(p)
 end
 
 local function finish(p, ra, rb)
+  p.object._waits = nil
   fill(p.object, p.b.place, p.netns, rb, ra.name, p.bridge, p.plan.addr, p.net)
   p.object._leave = require("nsbox.names").join(p.part, p.netns, p.bridge, p.b.o.addr)
   if p.o.dns then
@@ -352,6 +366,7 @@ function M.make(part, it, level)
   end) then
     standing_object(p)
   else
+    p.object._waits = p -- for the end of a batch
     pair.submit(p)
   end
   if type(netns) == "table" and netns.links then
@@ -389,11 +404,18 @@ function M.attach(bridge, netns, o, level)
   return card
 end
 
-local function same_place(place, object)
-  return object._step and place:has(object._step)
+-- whether it is on the bridge and in the place; made, or waiting for the end of a batch
+local function is_between(card, bridge, place)
+  local waiting = card._waits
+  if not waiting then
+    return card.master == bridge.name and place:has(card._step)
+  end
+  local inside <close> = require("nsbox.netplace").open(waiting.netns, "detach")
+  return waiting.bridge.name == bridge.name and inside.inode == place.inode
 end
 
---- `bridge:detach`: takes off what `attach` of the same scope made.
+--- `bridge:detach`: takes off what `attach` of the same scope made. In a batch, a card
+-- that waits has the name that it was given, or none yet.
 -- @tparam nsbox.Link bridge
 -- @param netns any form of `netns`
 -- @tparam ?string name of the card; nil: the only one
@@ -409,8 +431,8 @@ function M.detach(bridge, netns, name, level)
   local found = {}
   for _, part in ipairs(bridge._part.scope._parts) do
     local card = part.verb == "attach" and part.object
-    if card and card.master == bridge.name and same_place(place, card)
-      and (not name or card.name == name) then
+    local known = card and (card._waits and card._waits.o[1] or card.name)
+    if card and (not name or known == name) and is_between(card, bridge, place) then
       found[#found + 1] = card
     end
   end

@@ -107,6 +107,8 @@ function M.make(part, o, level)
       data = device_options(o) })
     -- else it is the lowest of its ports, and changes when they come and go
     request.mac = request.mac or interface.random_mac "02"
+    -- and so is its MTU, unless it is changed later to what it is to be
+    request.mtu = o.mtu and o.mtu ~ 1
     local ok, message, errno = place.nl:link_add(request)
     if not ok then
       error(place:failure("bridge", step.dev, message, errno, { kind = "bridge", of = o }), 0)
@@ -115,6 +117,9 @@ function M.make(part, o, level)
     return { index = made and made.index }, made, why, code
   end)
   place:check("bridge", o[1], record, message, errno)
+  if o.mtu then
+    place:check("bridge", o[1], place.nl:link_set { record.index, mtu = o.mtu })
+  end
   link.configure(place, "bridge", record.index, o)
   local made = link.of(place, o, record)
   if o.nat or o.isolate then

@@ -70,7 +70,6 @@ function M.of(place, o, record)
   return M.new(place, o.netns, record, {
     ip = a and inet.text(a.bytes),
     subnet = a and ("%s/%d"):format(inet.text(inet.network(a)), a.prefix) or nil,
-    _mtu = o.mtu,
   })
 end
 
@@ -99,11 +98,15 @@ function Link:_verify(place, op)
   end
 end
 
+local function check_made(self, op, level)
+  if not self._step then
+    require("nsbox.mistake").raise(op .. ": the link is made when the batch ends", level + 1)
+  end
+end
+
 -- its place, opened again
 function Link:_open(op)
-  if not self._step then
-    require("nsbox.mistake").raise(op .. ": the link is made when the batch ends", 3)
-  end
+  check_made(self, op, 3)
   local place = netplace.open(self._netns, op)
   local ok, err = pcall(self._verify, self, place, op)
   if not ok then
@@ -160,6 +163,14 @@ function Link:get()
 end
 
 -- changes -------------------------------------------------------------------------
+
+-- whether it can be changed now
+local function check_change(self, op, level)
+  check_made(self, op, level + 1)
+  if self._part then
+    self._part.scope:_check_batch(op, level + 1)
+  end
+end
 
 -- the scope will undo what is done to it
 local function in_scope(self)
@@ -257,7 +268,7 @@ local function set_values(self, o)
     local ok, message, errno = linkset.apply(place, self.index, want)
     if not ok then
       linkset.restore(place, step, self.index)
-      error(place:failure("set", self.name, message, errno), 0)
+      error(place:failure("set", self.name, message, errno, { renamed = want.name }), 0)
     end
     return {}
   end)
@@ -318,7 +329,7 @@ local function lend(self, netns, name)
       name = step.to_dev }
     if not ok then
       require("nsbox.undo.linkset").bring_home(step, function() end)
-      error(target:failure("set", self.name, message, errno), 0)
+      error(target:failure("set", self.name, message, errno, { renamed = step.to_dev }), 0)
     end
     local moved = target.nl:link_get(step.to_dev)
     return { to_index = moved and moved.index }
@@ -366,6 +377,11 @@ end
 -- @treturn nsbox.Link itself
 function Link:set(o)
   o = set_schema:check(o, 2)
+  if o.hairpin and o.promisc then
+    require("nsbox.mistake").raise("set: hairpin and promisc exclude each other: "
+      .. "packets would come twice", 2)
+  end
+  check_change(self, "set", 2)
   if o.netns then
     lend(self, o.netns, o[1])
     o.up = o.up == nil or o.up
@@ -387,6 +403,7 @@ end
 --- Brings it up.
 -- @treturn nsbox.Link itself
 function Link:up()
+  check_change(self, "up", 2)
   set_values(self, { up = true })
   return self
 end
@@ -394,6 +411,7 @@ end
 --- Takes it down: the kernel forgets its routes.
 -- @treturn nsbox.Link itself
 function Link:down()
+  check_change(self, "down", 2)
   set_values(self, { up = false })
   return self
 end
@@ -442,6 +460,7 @@ end
 -- @raise an Error, EEXIST: it has it
 function Link:addr(a)
   local o = checked_addr("addr", a, 2)
+  check_change(self, "addr", 2)
   local place <close> = self:_open "addr"
   local module = require "nsbox.undo.addr"
   local request = copy(o, module.FIELDS, { o[1], dev = self.index })
@@ -471,6 +490,7 @@ end
 -- @raise an Error, EADDRNOTAVAIL: it has it not
 function Link:deladdr(a)
   local o = checked_addr("deladdr", a, 2)
+  check_change(self, "deladdr", 2)
   local place <close> = self:_open "deladdr"
   local module, had = require "nsbox.undo.addr", nil
   for _, record in ipairs(place.nl:addr_list { dev = self.index } or {}) do
@@ -503,6 +523,7 @@ end
 -- @raise an Error: EEXIST; ENETUNREACH: the gateway is in none of its networks
 function Link:route(r)
   local o = checked_route("route", r, 2)
+  check_change(self, "route", 2)
   local place <close> = self:_open "route"
   local module = require "nsbox.undo.route"
   local request = module.request(o, o[1], self.index)
@@ -521,6 +542,7 @@ end
 -- @raise an Error, ESRCH: there is none
 function Link:delroute(r)
   local o = checked_route("delroute", r, 2)
+  check_change(self, "delroute", 2)
   local place <close> = self:_open "delroute"
   local module = require "nsbox.undo.route"
   local had = module.find(place, self.index, o[1], o)
@@ -585,9 +607,7 @@ Link.__close = Link.close
 --- Keeps it as it is: its scope does not undo anything of it any more.
 -- @treturn nsbox.Link itself
 function Link:release()
-  if not self._step then
-    require("nsbox.mistake").raise("release: the link is made when the batch ends", 2)
-  end
+  check_made(self, "release", 2)
   for _, part in ipairs(self._changes or {}) do
     part:release()
   end

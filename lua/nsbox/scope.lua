@@ -116,7 +116,7 @@ local function check_no_batch(self, verb, level)
 end
 
 -- what is done while a batch waits would be undone with it
-local function check_batch(self, verb, level)
+function Scope:_check_batch(verb, level)
   if self._batch and coroutine.status(self._batch.thread) == "suspended" then
     mistake(verb .. ": a batch of this scope waits in another coroutine", level + 1)
   end
@@ -124,7 +124,7 @@ end
 
 local function make(self, verb, o, level, more)
   check_open(self, verb, level + 1)
-  check_batch(self, verb, level + 1)
+  self:_check_batch(verb, level + 1)
   local object, part = self:_within(verb, require(VERBS[verb] or METHODS[verb]).make, o,
     level + 3, more)
   object._part = part

@@ -2,8 +2,9 @@
 --
 -- The context has `place` (where it failed: an open `nsbox.NetPlace`), `about`
 -- (the thing of the request, `"10.0.0.1/24"`), `subject`, and what the verb
--- knew: `kind` of the device, `base` and `link` (the place and the device
--- below it), `of` (the checked options), `sysctl` (`{ key, path, value }`).
+-- knew: `kind` of the device, `renamed` (its new name), `base` and `link` (the
+-- place and the device below it), `of` (the checked options), `sysctl`
+-- (`{ key, path, value }`).
 --
 -- Whatever is looked at is looked at in that namespace.
 --
@@ -136,7 +137,7 @@ end
 -- links ---------------------------------------------------------------------------
 
 local function taken(context)
-  local name, place = context.about or context.subject, context.place
+  local name, place = context.renamed or context.about or context.subject, context.place
   local there = name and read(place, "link_get", name)
   if not there then
     if context.kind == "vxlan" or context.kind == "vlan" then
