@@ -33,7 +33,8 @@ describe("the machine's name servers", function()
 end)
 
 describe("dns = \"host\"", function()
-  needs("netns", "bridge", "maps", "procmount", "mount_api", "nftables")
+  needs("netns", "bridge", "maps", "procmount", "mount_api", "nftables",
+    "sysctl")
 
   it("is what a box on a bridge with nat has, and no other", function()
     machine("nameserver 192.0.2.1\nnameserver 127.0.0.1\nsearch lan\noptions ndots:2\n", "",
