@@ -32,8 +32,6 @@ Loaded on its own: `require "nsbox.sys.netlink"`, or the field of `nsbox.sys`.
 @module nsbox.sys.netlink
 */
 
-#define SCRATCH 32768 /* the longest request */
-
 /* what each type of object adds to handles and batches, and to handles */
 static const luaL_Reg *const requests[] = {
     nbl_linkrequests,  nbl_portrequests, nbl_addrrequests, nbl_routerequests,
@@ -63,9 +61,7 @@ void nbl_release(struct nbl *h)
 		nb_close(fd);
 	nlmsg_free(h->msg);
 	h->msg = NULL;
-	free(h->buf);
-	h->buf = NULL;
-	h->room = h->len = 0;
+	nbl_forget(h);
 }
 
 /***
@@ -94,9 +90,7 @@ static int netlink_open(lua_State *L)
 	fd = nbl_socket(&where, NETLINK_ROUTE);
 	if (fd >= 0) {
 		h->h.fd = fd;
-		h->msg = nlmsg_alloc_size(SCRATCH);
-		if (!h->msg)
-			fd = -ENOMEM;
+		fd = nbl_newmessage(h);
 	}
 
 	return fd < 0 ? nbl_failwhere(L, &where, -fd) : 1;

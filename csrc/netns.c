@@ -56,7 +56,18 @@ static void goback(int own)
 	abort();
 }
 
-static int loup(void)
+/* of the namespace that a socket is in; 0 or -errno */
+static int askcookie(int fd, uint64_t *cookie)
+{
+	socklen_t len = sizeof(*cookie);
+
+	return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, &len) < 0
+		   ? -errno
+		   : 0;
+}
+
+/* lo is up; *cookie: 0 where there is none, before Linux 5.14 */
+static int loup(uint64_t *cookie)
 {
 	struct ifreq ifr = {.ifr_name = "lo", .ifr_flags = IFF_UP};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -66,6 +77,8 @@ static int loup(void)
 		return -errno;
 	if (ioctl(fd, SIOCSIFFLAGS, &ifr) < 0)
 		err = -errno;
+	if (askcookie(fd, cookie) < 0)
+		*cookie = 0;
 	nb_close(fd);
 	return err;
 }
@@ -86,13 +99,11 @@ static int writefile(const char *path, const char *text)
 
 static int cookieof(uint64_t *cookie)
 {
-	socklen_t len = sizeof(*cookie);
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), err;
 
 	if (fd < 0)
 		return -errno;
-	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, cookie, &len) < 0)
-		err = -errno;
+	err = askcookie(fd, cookie);
 	nb_close(fd);
 	return err;
 }
@@ -116,10 +127,7 @@ static int make(const char *ping, uint64_t *cookie, const char **where)
 	fd = openown();
 	if (fd >= 0) {
 		*where = "lo";
-		err = loup();
-		/* while here; a kernel before 5.14 has none */
-		if (cookieof(cookie) < 0)
-			*cookie = 0;
+		err = loup(cookie);
 		/* a kernel without ping sockets has no such file */
 		if (ping)
 			writefile("/proc/sys/net/ipv4/ping_group_range", ping);

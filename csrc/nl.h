@@ -4,6 +4,7 @@
  * A handle (struct nbl) is a socket in one network namespace, a scratch
  * message and a buffer for replies.  A request is built in the scratch
  * message, which belongs to the handle: so a builder may raise in the middle.
+ * It moves when it grows: pointers into it are good until more is put there.
  * libnl lays out messages and attributes; sending and receiving is our own
  * (nl_talk.c), because libnl folds errno, drops the kernel's sentence, and
  * copies each reply into memory of its own.
@@ -84,6 +85,8 @@ int nbl_failwhere(lua_State *L, const struct nbl_where *w, int err);
 /* --- handles and building (nl_build.c) --- */
 
 struct nbl *nbl_check(lua_State *L, int idx);
+/* the scratch message of a new handle: 0 or -errno */
+int nbl_newmessage(struct nbl *h);
 /* closes; twice is harmless */
 void nbl_release(struct nbl *h);
 /* starts a request; thing (NULL: none) is what its failure names */
@@ -93,13 +96,19 @@ void nbl_message(lua_State *L, struct nbl *h, int type, int flags,
 void nbl_put(lua_State *L, struct nbl *h, int type, const void *data,
 	     size_t len);
 void nbl_putu32(lua_State *L, struct nbl *h, int type, uint32_t value);
-struct nlattr *nbl_nest(lua_State *L, struct nbl *h, int type);
-void nbl_nestend(struct nbl *h, struct nlattr *nest);
+void nbl_append(lua_State *L, struct nbl *h, const void *data, size_t len);
+/* where it begins, for its end */
+size_t nbl_nest(lua_State *L, struct nbl *h, int type);
+void nbl_nestend(struct nbl *h, size_t nest);
+/* the same; without anything in it, there is none */
+void nbl_nestfilled(struct nbl *h, size_t nest);
 /* the header behind nlmsghdr of the message being built */
 void *nbl_header(struct nbl *h);
 
 /* --- talking (nl_talk.c) --- */
 
+/* frees the replies, and what points to them */
+void nbl_forget(struct nbl *h);
 /* fail, "subject: the kernel's sentence, or strerror", errno */
 int nbl_fail(lua_State *L, struct nbl *h, int err);
 /* sends len bytes of whole messages, and receives until the reply to the

@@ -50,11 +50,14 @@ static struct nbl *handleof(lua_State *L, int idx)
 	return h;
 }
 
+/* most batches are sent once: what they had is for the next one */
 static void empty(struct batch *b)
 {
 	for (size_t i = 0; i < b->count; i++)
 		free(b->queue[i].message);
-	b->count = b->len = 0;
+	free(b->queue);
+	free(b->bytes);
+	memset(b, 0, sizeof(*b));
 }
 
 /* --- queueing --- */
@@ -62,7 +65,7 @@ static void empty(struct batch *b)
 static bool reserve(struct batch *b, size_t more)
 {
 	if (b->count == b->places) {
-		size_t places = b->places ? b->places * 2 : 16;
+		size_t places = b->places ? b->places * 2 : 8;
 		void *p = realloc(b->queue, places * sizeof(*b->queue));
 
 		if (!p)
@@ -71,7 +74,7 @@ static bool reserve(struct batch *b, size_t more)
 		b->places = places;
 	}
 	if (b->room - b->len < more) {
-		size_t room = b->room ? b->room : 4096;
+		size_t room = b->room ? b->room : 1024;
 		void *p;
 
 		while (room - b->len < more)
@@ -273,6 +276,7 @@ static int batch_send(lua_State *L)
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	empty(b);
+	nbl_forget(h);
 	lua_newtable(L);
 	lua_setiuservalue(L, 1, TABLES);
 	lua_pushinteger(L, failed);
@@ -289,12 +293,7 @@ static int batch_len(lua_State *L)
 
 static int batch_gc(lua_State *L)
 {
-	struct batch *b = luaL_checkudata(L, 1, NB_BATCH);
-
-	empty(b);
-	free(b->queue);
-	free(b->bytes);
-	memset(b, 0, sizeof(*b));
+	empty(luaL_checkudata(L, 1, NB_BATCH));
 	return 0;
 }
 

@@ -2,13 +2,25 @@
  * nl_build.c - the request being built in a handle's scratch message
  *
  * Owns the rule that building may raise: the message belongs to the handle,
- * the next request starts it anew.  Must not know what is in it.
+ * the next request starts it anew.  It grows, and moves when it does: a handle
+ * is opened for few requests, most of them short, and memory that is touched
+ * costs page faults.  Must not know what is in it.
  * See netlink(7), and libnl's netlink/msg.h and netlink/attr.h.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "nl.h"
+
+#define SHORT 512     /* to begin with */
+#define LONGEST 32768 /* a request */
+
+int nbl_newmessage(struct nbl *h)
+{
+	h->msg = nlmsg_alloc_size(SHORT);
+	return h->msg ? 0 : -ENOMEM;
+}
 
 void nbl_begin(struct nbl *h, const char *verb, const char *thing)
 {
@@ -24,6 +36,20 @@ static void toolong(lua_State *L, const struct nbl *h)
 	luaL_error(L, "%s: too much for one message", h->subject);
 }
 
+static void grow(lua_State *L, struct nbl *h)
+{
+	size_t size = nlmsg_get_max_size(h->msg) * 2;
+
+	if (size > LONGEST || nlmsg_expand(h->msg, size) < 0)
+		toolong(L, h);
+}
+
+void nbl_append(lua_State *L, struct nbl *h, const void *data, size_t len)
+{
+	while (nlmsg_append(h->msg, (void *)data, len, NLMSG_ALIGNTO) < 0)
+		grow(L, h);
+}
+
 void nbl_message(lua_State *L, struct nbl *h, int type, int flags,
 		 const void *header, size_t len)
 {
@@ -34,8 +60,7 @@ void nbl_message(lua_State *L, struct nbl *h, int type, int flags,
 	n->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
 	n->nlmsg_seq = 0;
 	n->nlmsg_pid = 0;
-	if (nlmsg_append(h->msg, (void *)header, len, NLMSG_ALIGNTO) < 0)
-		toolong(L, h);
+	nbl_append(L, h, header, len);
 }
 
 void *nbl_header(struct nbl *h)
@@ -46,9 +71,10 @@ void *nbl_header(struct nbl *h)
 void nbl_put(lua_State *L, struct nbl *h, int type, const void *data,
 	     size_t len)
 {
-	if (len > UINT16_MAX - NLA_HDRLEN ||
-	    nla_put(h->msg, type, (int)len, data) < 0)
+	if (len > UINT16_MAX - NLA_HDRLEN)
 		toolong(L, h);
+	while (nla_put(h->msg, type, (int)len, data) < 0)
+		grow(L, h);
 }
 
 void nbl_putu32(lua_State *L, struct nbl *h, int type, uint32_t value)
@@ -56,17 +82,31 @@ void nbl_putu32(lua_State *L, struct nbl *h, int type, uint32_t value)
 	nbl_put(L, h, type, &value, sizeof(value));
 }
 
-struct nlattr *nbl_nest(lua_State *L, struct nbl *h, int type)
+size_t nbl_nest(lua_State *L, struct nbl *h, int type)
 {
-	struct nlattr *nest = nla_nest_start(h->msg, type);
+	struct nlattr *nest;
 
-	if (!nest)
-		toolong(L, h);
-	return nest;
+	while (!(nest = nla_nest_start(h->msg, type)))
+		grow(L, h);
+	return (size_t)((char *)nest - (char *)nlmsg_hdr(h->msg));
 }
 
-void nbl_nestend(struct nbl *h, struct nlattr *nest)
+static struct nlattr *nestat(struct nbl *h, size_t nest)
+{
+	return (void *)((char *)nlmsg_hdr(h->msg) + nest);
+}
+
+void nbl_nestend(struct nbl *h, size_t nest)
 {
 	/* what is empty says something, too */
-	nla_nest_end_keep_empty(h->msg, nest);
+	nla_nest_end_keep_empty(h->msg, nestat(h, nest));
+}
+
+void nbl_nestfilled(struct nbl *h, size_t nest)
+{
+	if ((char *)nlmsg_tail(nlmsg_hdr(h->msg)) >
+	    (char *)nla_data(nestat(h, nest)))
+		nbl_nestend(h, nest);
+	else
+		nla_nest_cancel(h->msg, nestat(h, nest));
 }

@@ -156,14 +156,13 @@ static int putpeer(lua_State *L, struct nbl *h, int number)
 	int t = lua_gettop(L), failed;
 	const struct ifinfomsg *link = nbl_header(h);
 	struct ifinfomsg ifi = {.ifi_index = indexfield(L, t, "peer")};
-	struct nlattr *nest;
+	size_t nest;
 
 	/* the kernel would choose another one without a word */
 	if (ifi.ifi_index && !link->ifi_index)
 		luaL_error(L, "peer: field 'index': the link needs one, too");
 	nest = nbl_nest(L, h, number);
-	if (nlmsg_append(h->msg, &ifi, sizeof(ifi), NLMSG_ALIGNTO) < 0)
-		return luaL_error(L, "link: too much for one message");
+	nbl_append(L, h, &ifi, sizeof(ifi));
 	nbl_putlinkname(L, h, newname(L, t, "peer"));
 	nbl_putnetns(L, h, t, "peer", IFLA_NET_NS_PID, IFLA_NET_NS_FD);
 	failed = nbl_putfields(L, h, t, peer_map, "peer");
@@ -175,7 +174,7 @@ static int putpeer(lua_State *L, struct nbl *h, int number)
 static int putinfo(lua_State *L, struct nbl *h, int t, bool required)
 {
 	const char *kind = NULL;
-	struct nlattr *info, *data = NULL;
+	size_t info, data = 0;
 	int failed = 0, peer;
 
 	if (nbl_field(L, t, "kind", LUA_TSTRING, "link")) {
@@ -271,7 +270,7 @@ static int link_add(lua_State *L)
 
 static void putaddrgenmode(lua_State *L, struct nbl *h, int t)
 {
-	struct nlattr *spec, *inet6;
+	size_t spec, inet6;
 	uint8_t mode;
 
 	if (!nbl_field(L, t, "addrgenmode", LUA_TSTRING, "link"))

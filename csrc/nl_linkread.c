@@ -202,7 +202,7 @@ static int link_list(lua_State *L)
 		return failed;
 	putskipstats(L, h);
 	if (nbl_field(L, 2, "kind", LUA_TSTRING, "filter")) {
-		struct nlattr *info = nbl_nest(L, h, IFLA_LINKINFO);
+		size_t info = nbl_nest(L, h, IFLA_LINKINFO);
 
 		kind = lua_tostring(L, -1);
 		nbl_put(L, h, IFLA_INFO_KIND, kind, strlen(kind) + 1);

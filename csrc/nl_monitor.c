@@ -16,6 +16,7 @@
 @submodule nsbox.sys.netlink
 */
 
+#define DATAGRAM 65536	 /* at most */
 #define BUFFER (1 << 20) /* of the socket: some thousand changes */
 #define GROUPS 4
 
@@ -154,6 +155,7 @@ static int netlink_monitor(lua_State *L)
 	m = lua_newuserdatauv(L, sizeof(*m), 0);
 	memset(m, 0, sizeof(*m));
 	m->n.h.fd = -1;
+	m->n.datagram = DATAGRAM;
 	m->wanted = wanted;
 	luaL_setmetatable(L, NB_MONITOR);
 

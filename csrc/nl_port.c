@@ -79,7 +79,7 @@ static int putport(lua_State *L, struct nbl *h, int t, int type)
 static int build_set(lua_State *L, struct nbl *h, int t)
 {
 	int failed = putport(L, h, t, RTM_SETLINK);
-	struct nlattr *nest;
+	size_t nest;
 
 	if (failed)
 		return failed;
@@ -153,7 +153,7 @@ static int build_vlan(lua_State *L, struct nbl *h, int t, int type)
 {
 	int failed = putport(L, h, t, type), flags = 0;
 	uint16_t vid, end, self = BRIDGE_FLAGS_SELF;
-	struct nlattr *spec;
+	size_t spec;
 
 	if (failed)
 		return failed;

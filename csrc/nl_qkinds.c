@@ -336,8 +336,7 @@ static int putnetem(lua_State *L, struct nbl *h, int t)
 	corrupt.correlation = share(L, t, "corrupt_corr", "netem");
 	if (reorder.probability && !opt.gap)
 		opt.gap = 1;
-	if (nlmsg_append(h->msg, &opt, sizeof(opt), NLMSG_ALIGNTO) < 0)
-		return luaL_error(L, "netem: too much for one message");
+	nbl_append(L, h, &opt, sizeof(opt));
 
 	delayed = putns(L, h, t, "delay", TCA_NETEM_LATENCY64);
 	if (putns(L, h, t, "jitter", TCA_NETEM_JITTER64) && !delayed)
@@ -450,9 +449,8 @@ static int putfifo(lua_State *L, struct nbl *h, int t)
 	struct tc_fifo_qopt opt = {0};
 
 	/* without it the kernel takes the txqueuelen of the device */
-	if (u32(L, t, "limit", "fifo", &opt.limit) &&
-	    nlmsg_append(h->msg, &opt, sizeof(opt), NLMSG_ALIGNTO) < 0)
-		return luaL_error(L, "fifo: too much for one message");
+	if (u32(L, t, "limit", "fifo", &opt.limit))
+		nbl_append(L, h, &opt, sizeof(opt));
 	return nbl_putfields(L, h, t, map, "fifo");
 }
 
@@ -490,16 +488,14 @@ static const struct kind *find(const char *name, bool class)
 int nbl_putqkind(lua_State *L, struct nbl *h, const char *name, bool class)
 {
 	const struct kind *k = find(name, class);
-	struct nlattr *nest = nbl_nest(L, h, TCA_OPTIONS);
+	size_t nest = nbl_nest(L, h, TCA_OPTIONS);
 	int failed = 0;
 	size_t len;
 
 	if (lua_type(L, -1) == LUA_TSTRING) {
 		const char *bytes = lua_tolstring(L, -1, &len);
 
-		if (nlmsg_append(h->msg, (void *)bytes, len, NLMSG_ALIGNTO) < 0)
-			return luaL_error(L, "%s: too much for one message",
-					  name);
+		nbl_append(L, h, bytes, len);
 	} else if (k && lua_istable(L, -1)) {
 		failed = k->put(L, h, lua_gettop(L));
 	} else {

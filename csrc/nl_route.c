@@ -153,10 +153,10 @@ static int puthop(lua_State *L, struct nbl *h, int dst)
 	    {.name = "onlink"}, {.name = "pervasive"}, {NULL}};
 	static const struct nbl_attr weight = {
 	    .name = "weight", 0, NBL_U32, .max = 256};
-	struct nlmsghdr *n = nlmsg_hdr(h->msg);
 	int t = lua_gettop(L), index = 0, failed;
 	struct rtnexthop hop = {0};
-	uint32_t at = NLMSG_ALIGN(n->nlmsg_len);
+	uint32_t at = NLMSG_ALIGN(nlmsg_hdr(h->msg)->nlmsg_len);
+	struct nlmsghdr *n;
 	struct nbl_prefix via;
 	uint64_t value = 1;
 
@@ -168,13 +168,13 @@ static int puthop(lua_State *L, struct nbl *h, int dst)
 	hop.rtnh_ifindex = index;
 	hop.rtnh_hops = (uint8_t)(value - 1);
 	hop.rtnh_flags = (uint8_t)nbl_bits(L, t, hop_flags, "nexthop");
-	if (nlmsg_append(h->msg, &hop, sizeof(hop), NLMSG_ALIGNTO) < 0)
-		return luaL_error(L, "route: too much for one message");
+	nbl_append(L, h, &hop, sizeof(hop));
 	if (address(L, t, "via", "nexthop", &via))
 		putvia(L, h, dst, &via);
 	else if (!index)
 		nbl_badfield(L, "nexthop", "via", "or dev");
 	failed = nbl_putfields(L, h, t, map, "nexthop");
+	n = nlmsg_hdr(h->msg);
 	hop.rtnh_len = (uint16_t)(n->nlmsg_len - at);
 	memcpy((char *)n + at, &hop, sizeof(hop));
 	return failed;
@@ -183,7 +183,7 @@ static int puthop(lua_State *L, struct nbl *h, int dst)
 static int puthops(lua_State *L, struct nbl *h, int dst)
 {
 	int list = lua_gettop(L), failed;
-	struct nlattr *nest = nbl_nest(L, h, RTA_MULTIPATH);
+	size_t nest = nbl_nest(L, h, RTA_MULTIPATH);
 	lua_Integer n = (lua_Integer)lua_rawlen(L, list);
 
 	if (!n)
@@ -203,13 +203,10 @@ static int puthops(lua_State *L, struct nbl *h, int dst)
 
 static int putmetrics(lua_State *L, struct nbl *h, int t)
 {
-	struct nlattr *nest = nbl_nest(L, h, RTA_METRICS);
+	size_t nest = nbl_nest(L, h, RTA_METRICS);
 	int failed = nbl_putsome(L, h, t, metrics, "route");
 
-	if ((char *)nlmsg_tail(nlmsg_hdr(h->msg)) > (char *)nla_data(nest))
-		nbl_nestend(h, nest);
-	else
-		nla_nest_cancel(h->msg, nest);
+	nbl_nestfilled(h, nest);
 	return failed;
 }
 

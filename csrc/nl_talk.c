@@ -3,6 +3,7 @@
  *
  * Owns the sequence numbers, the buffer for replies and the shape of a
  * failure: the kernel's own sentence where it has one, and its raw errno.
+ * The buffer is there while it is needed: many handles may be open.
  * Replies are collected before Lua sees one, so nothing here can be left
  * half way by an error.  rtnetlink answers inside send(2): receiving never
  * waits for anybody.  See netlink(7).
@@ -14,8 +15,17 @@
 
 #include "nl.h"
 
-#define DATAGRAM 65536 /* the kernel's dumps send 32 KiB at most at once */
-#define TRIES 10       /* of a dump that is interrupted, or did not fit */
+#define FIRST 4096 /* an answer, and the first part of a dump, have a page */
+#define REST 32768 /* what the kernel puts into the others at most */
+#define TRIES 10   /* of a dump that is interrupted, or did not fit */
+
+void nbl_forget(struct nbl *h)
+{
+	free(h->buf);
+	h->buf = NULL;
+	h->room = h->len = 0;
+	h->text = NULL;
+}
 
 int nbl_fail(lua_State *L, struct nbl *h, int err)
 {
@@ -24,6 +34,7 @@ int nbl_fail(lua_State *L, struct nbl *h, int err)
 	luaL_pushfail(L);
 	lua_pushfstring(L, "%s: %s", h->subject, h->text);
 	lua_pushinteger(L, err);
+	nbl_forget(h);
 	return 3;
 }
 
@@ -35,7 +46,7 @@ static bool makeroom(struct nbl *h)
 	char *buf;
 
 	if (!h->datagram)
-		h->datagram = DATAGRAM;
+		h->datagram = FIRST;
 	if (room - h->len >= h->datagram)
 		return true;
 	while (room - h->len < h->datagram)
@@ -152,7 +163,7 @@ int nbl_send(lua_State *L, struct nbl *h)
 {
 	struct nlmsghdr *n = nlmsg_hdr(h->msg);
 	struct outcome o = {h, ++h->seq, 0};
-	int err;
+	int err, results = 1;
 
 	n->nlmsg_seq = o.seq;
 	n->nlmsg_flags |= NLM_F_ACK;
@@ -163,10 +174,12 @@ int nbl_send(lua_State *L, struct nbl *h)
 	if (err || o.err)
 		return nbl_fail(L, h, err ? err : o.err);
 	lua_pushboolean(L, 1);
-	if (!h->text)
-		return 1;
-	lua_pushstring(L, h->text);
-	return 2;
+	if (h->text) {
+		lua_pushstring(L, h->text);
+		results = 2;
+	}
+	nbl_forget(h);
+	return results;
 }
 
 /* --- reading --- */
@@ -231,6 +244,8 @@ static int collect(struct nbl *h)
 			return (int)got;
 		} else {
 			done = look(h, got, &err);
+			if (!done && h->datagram < REST)
+				h->datagram = REST;
 		}
 	}
 	return err;
@@ -255,17 +270,6 @@ static int ask(struct nbl *h)
 			break;
 	}
 	return err;
-}
-
-/* a dump may have been long: its memory is not kept */
-static void trim(struct nbl *h)
-{
-	if (h->room <= 4 * DATAGRAM)
-		return;
-	free(h->buf);
-	h->buf = NULL;
-	h->room = h->len = 0;
-	h->text = NULL;
 }
 
 /* calls push for each record, and with a list (an index) adds it there */
@@ -297,6 +301,7 @@ int nbl_get(lua_State *L, struct nbl *h, nbl_push push)
 	if (err < 0)
 		return nbl_fail(L, h, -err);
 	pushall(L, h, push, 0);
+	nbl_forget(h);
 	return 1;
 }
 
@@ -311,7 +316,7 @@ int nbl_dump(lua_State *L, struct nbl *h, nbl_push push)
 		return nbl_fail(L, h, -err);
 	lua_newtable(L);
 	pushall(L, h, push, lua_gettop(L));
-	trim(h);
+	nbl_forget(h);
 	if (err != INTERRUPTED)
 		return 1;
 	lua_pushliteral(L, "interrupted");

@@ -119,9 +119,14 @@ local function wanted_addresses(p, nets)
   return nets[1] and lease.has_room(nets[1]) and { "auto" } or {}
 end
 
--- "auto" becomes addresses; all of them are ours from here on
+-- "auto" becomes addresses; all of them are ours from here on: as texts, and parsed, with the
+-- subnet of the bridge that each is in
 local function choose_addresses(p, nets, leases)
-  local chosen = {}
+  local chosen, parsed = {}, {}
+  local function add(text, a, net)
+    a.net = net
+    chosen[#chosen + 1], parsed[#parsed + 1] = text, a
+  end
   for _, addr in ipairs(wanted_addresses(p, nets)) do
     local a = addr ~= "auto" and inet.parse(addr)
     if not a then
@@ -131,18 +136,20 @@ local function choose_addresses(p, nets, leases)
           hint = "give the bridge an address, or addr = \"…\" here" }
       end
       for _, net in ipairs(first_subnets(nets)) do
-        chosen[#chosen + 1] = leases:auto(net, p.plan, p.bridge.name)
+        local text, auto = leases:auto(net, p.plan, p.bridge.name)
+        add(text, auto, net)
       end
     else
-      if around(nets, a) then
+      local net = around(nets, a)
+      if net then
         leases:take(a, p.plan, p.bridge.name)
       else
         outside(p, nets, addr, a)
       end
-      chosen[#chosen + 1] = addr
+      add(addr, a, net)
     end
   end
-  return chosen
+  return chosen, parsed
 end
 
 -- whether the namespace has a default route, or is going to have one
@@ -159,10 +166,10 @@ local function has_default(place, family)
 end
 
 -- the bridge, for the addresses in its subnets; false: none
-local function default_gateways(place, nets, chosen)
+local function default_gateways(place, parsed)
   local list, done = {}, {}
-  for _, addr in ipairs(chosen) do
-    local net = around(nets, inet.parse(addr))
+  for _, a in ipairs(parsed) do
+    local net = a.net
     if net and not done[net.family] and not has_default(place, net.family) then
       done[net.family], place.defaults[net.family] = true, true
       list[#list + 1] = inet.text(net.bytes)
@@ -192,10 +199,10 @@ end
 
 -- for the card: it knows the bridge, if that has a MAC of its own, and not the
 -- lowest of its ports
-local function introduce_bridge(p, nets, known)
+local function introduce_bridge(p, nets, parsed)
   local part, families = p.bridge._part, {}
-  for _, host in ipairs(known) do
-    families[inet.parse(host).family] = true
+  for _, a in ipairs(parsed) do
+    families[a.family] = families[a.family] or a.net ~= nil
   end
   return part and part.verb == "bridge" and function(batch, card)
     for _, net in ipairs(nets) do
@@ -206,20 +213,23 @@ local function introduce_bridge(p, nets, known)
   end or nil
 end
 
-local function is_silent(chosen)
-  for _, addr in ipairs(chosen) do
-    if inet.parse(addr).family == "inet6" then
+-- whether it gets no IPv6 address, where there is such a thing (looked at once a run)
+local function is_silent(host, parsed)
+  for _, a in ipairs(parsed) do
+    if a.family == "inet6" then
       return false
     end
   end
-  return require("nsbox.machine").exists "/proc/sys/net/ipv6"
+  if host.ipv6 == nil then
+    host.ipv6 = require("nsbox.machine").exists "/proc/sys/net/ipv6"
+  end
+  return host.ipv6
 end
 
-local function inside_of(nets, chosen)
+local function inside_of(parsed)
   local known = {}
-  for _, addr in ipairs(chosen) do
-    local a = inet.parse(addr)
-    known[#known + 1] = around(nets, a) and inet.text(a.bytes) or nil
+  for _, a in ipairs(parsed) do
+    known[#known + 1] = a.net and inet.text(a.bytes) or nil
   end
   return known
 end
@@ -243,8 +253,7 @@ local function prepare(p, places)
   p.plan = host:mark { dev = o.peer or interface.generate "veth",
     group = p.part.scope:_group(), master = bridge.index }
   local leases = lease.of(p.part.scope, host, bridge, nets, nets[1] and places:ledger(p.part))
-  local chosen = choose_addresses(p, nets, leases)
-  local known = inside_of(nets, chosen)
+  local chosen, parsed = choose_addresses(p, nets, leases)
   p.plan.addr = chosen[1] and table.concat(chosen, " ") or nil
   local inner = {}
   for key, value in next, o do
@@ -253,10 +262,10 @@ local function prepare(p, places)
   inner.addr, inner.isolated, inner.hairpin = chosen, nil, nil
   -- beside the bridge is where its own way out is
   if o.gateway == nil and o.up and inside.inode ~= host.inode then
-    inner.gateway = default_gateways(inside, nets, chosen)
+    inner.gateway = default_gateways(inside, parsed)
   end
   inner.mtu = o.mtu or record.mtu
-  p.net = chosen[1] and around(nets, inet.parse(chosen[1]))
+  p.net = parsed[1] and parsed[1].net
   p.a = { place = host, name = p.plan.dev, o = { master = bridge.index, up = true,
     mtu = inner.mtu, isolated = o.isolated, hairpin = o.hairpin,
     rate = o.rate, delay = o.delay, loss = o.loss, -- both ways
@@ -265,10 +274,11 @@ local function prepare(p, places)
   local told
   leases.cards = leases.cards + 1
   if math.max(leases.cards, p.together) > MANY then
-    inner.silent = is_silent(chosen)
+    inner.silent = is_silent(host, parsed)
+    local known = inside_of(parsed)
     if #known > 0 then
       p.a.configure, p.plan.known = introduce(p, known), true
-      told = introduce_bridge(p, nets, known)
+      told = introduce_bridge(p, nets, parsed)
     end
   end
   p.b = { place = inside, name = o[1] or "eth%d", o = inner, configure = told }

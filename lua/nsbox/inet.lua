@@ -11,19 +11,12 @@ local M = {}
 
 local function v4(text)
   local a, b, c, d = text:match "^(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$"
-  if not a then
+  -- a leading zero means octal to some
+  if not a or (text:find "^0%d" or text:find "%.0%d") then
     return nil
   end
-  local bytes = {}
-  for i, part in ipairs { a, b, c, d } do
-    local n = tonumber(part)
-    -- a leading zero means octal to some
-    if n > 255 or #part > 1 and part:byte() == 48 then
-      return nil
-    end
-    bytes[i] = n
-  end
-  return string.char(table.unpack(bytes))
+  a, b, c, d = tonumber(a), tonumber(b), tonumber(c), tonumber(d)
+  return a < 256 and b < 256 and c < 256 and d < 256 and string.char(a, b, c, d) or nil
 end
 
 -- groups of one side of "::" -> bytes
@@ -131,8 +124,13 @@ end
 -- @tparam table a as from `parse`
 -- @treturn boolean
 function M.contains(net, a)
-  return net.family == a.family
-    and M.network(net) == M.network { bytes = a.bytes, prefix = net.prefix }
+  if net.family ~= a.family then
+    return false
+  end
+  local whole, bits = net.prefix // 8, net.prefix % 8
+  local x, y = net.bytes, a.bytes
+  return x:sub(1, whole) == y:sub(1, whole)
+    and (bits == 0 or (x:byte(whole + 1) ~ y:byte(whole + 1)) >> (8 - bits) == 0)
 end
 
 --- Checks an address with its prefix, as a type for `nsbox.opts`.

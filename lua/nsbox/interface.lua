@@ -9,6 +9,7 @@
 
 local inet = require "nsbox.inet"
 local opts = require "nsbox.opts"
+local random = require "nsbox.random"
 local shape = require "nsbox.shape"
 
 local M = {}
@@ -184,16 +185,14 @@ end
 -- @tparam string prefix
 -- @treturn string
 function M.generate(prefix)
-  return ("%s%08x"):format(prefix, require("nsbox.random").u32())
+  return ("%s%08x"):format(prefix, random.u32())
 end
 
 --- A hardware address for what has none.
 -- @tparam string first its first byte
 -- @treturn string
 function M.random_mac(first)
-  local u32 = require("nsbox.random").u32
-  return ("%s:%02x:%02x:%02x:%02x:%02x"):format(first,
-    string.pack("I4I4", u32(), u32()):byte(1, 5))
+  return ("%s:%02x:%02x:%02x:%02x:%02x"):format(first, random.bytes(5):byte(1, 5))
 end
 
 --- What goes into the request that makes it.

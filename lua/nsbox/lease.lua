@@ -101,11 +101,17 @@ function Leases:take(a, step, bridge)
   self.taken[a.bytes] = step
 end
 
+local function found(bytes, net)
+  return ("%s/%d"):format(inet.text(bytes), net.prefix),
+    { bytes = bytes, family = net.family, prefix = net.prefix }
+end
+
 --- Takes the next free address of a subnet: never the first one, and of IPv4 never the last.
 -- @tparam table net as from `inet.parse`
 -- @tparam table step that is going to have it
 -- @tparam string bridge its name, for an Error
 -- @treturn string with its prefix
+-- @treturn table the same, as from `inet.parse`
 -- @raise an Error, EADDRNOTAVAIL: all are taken
 function Leases:auto(net, step, bridge)
   local network, bits = inet.network(net), host_bits(net)
@@ -118,14 +124,14 @@ function Leases:auto(net, step, bridge)
     if self:_is_free(bytes) then
       if not self.heard[bytes] then
         self.next[network], self.taken[bytes] = n + 1, step
-        return ("%s/%d"):format(inet.text(bytes), net.prefix)
+        return found(bytes, net)
       end
       second = second or bytes
     end
   end
   if second then
     self.taken[second] = step
-    return ("%s/%d"):format(inet.text(second), net.prefix)
+    return found(second, net)
   end
   require("nsbox.error").raise { op = "attach", subject = bridge, code = "EADDRNOTAVAIL",
     detail = ("all %d addresses of %s/%d are taken"):format(most, inet.text(network), net.prefix),

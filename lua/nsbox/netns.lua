@@ -10,7 +10,9 @@
 local mount = require "nsbox.sys.mount"
 local ns = require "nsbox.sys.ns"
 local netnsdir = require "nsbox.netnsdir"
+local newfile = require "nsbox.newfile"
 local opts = require "nsbox.opts"
+local parts = require "nsbox.part"
 
 local DIR <const> = netnsdir.DIR
 local EEXIST <const> = 17
@@ -46,9 +48,13 @@ local function taken(path)
     .. "a restart; remove it"):format(path)
 end
 
-local function raise(path, message, errno)
-  require("nsbox.error").raise { op = "netns", subject = path, errno = errno,
+local function failure(path, message, errno)
+  return require("nsbox.error").new { op = "netns", subject = path, errno = errno,
     hint = errno == EEXIST and taken(path) or nil, detail = message:gsub("^[^\n]-: ", "") }
+end
+
+local function raise(...)
+  error(failure(...), 0)
 end
 
 -- what is set inside goes with it: no steps
@@ -61,17 +67,20 @@ local function configure(handle, o)
 end
 
 local function give_name(part, handle, path)
-  -- the empty file that the namespace is mounted on
-  require("nsbox.newfile").make(part, "file", path, "0444", "", raise):close()
   local _, inode = handle:id()
-  part:step("pin", { path = path, nskind = "net", inode = inode, cookie = handle:cookie() },
+  -- the empty file that the namespace is mounted on
+  local file <close> = newfile.new(path, "0444", "", raise)
+  parts.steps({ { part, "file", file.plan },
+    { part, "pin", { path = path, nskind = "net", inode = inode, cookie = handle:cookie() } } },
     function()
-      local from = ("/proc/self/fd/%d"):format(handle:fileno())
-      local ok, message, errno = mount.mount(from, path, "none", { "bind" })
-      if not ok then
-        raise(path, message, errno)
+      local fields, message, errno = file:name()
+      local mounted
+      if fields then
+        local from = ("/proc/self/fd/%d"):format(handle:fileno())
+        mounted, message, errno = mount.mount(from, path, "none", { "bind" })
       end
-      return {}
+      return { fields or false, mounted and {} or false },
+        not mounted and failure(path, message, errno) or nil
     end)
 end
 

@@ -14,67 +14,106 @@ local EISDIR <const>, ENOTSUP <const> = 21, 95
 
 local M = {}
 
-local function fill(handle, text)
-  local written, message, errno = handle:write(text)
-  if text ~= "" and written ~= #text then
-    return nil, message or "No space left on device", errno or 28
-  end
-  return true
-end
+---@class nsbox.NewFile  one that is going to have a name
+---@field plan table of the step
+---@field path string
+---@field handle? userdata the open file
+local NewFile = {}
+NewFile.__index = NewFile
 
---- Makes a file, so that it can be undone; see `nsbox.part`.
--- @tparam nsbox.Part part
--- @tparam string kind of the step: `"file"`, `"held"`
+--- Prepares a file.
 -- @tparam string path its directory is there
 -- @tparam string mode octal
 -- @tparam string text what is in it
 -- @tparam function raise gets path, message, errno: EEXIST when the name is taken
--- @treturn userdata the open file
-function M.make(part, kind, path, mode, text, raise)
-  local file, message, errno = fd.open(path:match "^(.*)/", { "rdwr", "tmpfile" }, mode)
-  if not file and errno ~= ENOTSUP and errno ~= EISDIR then
+-- @treturn nsbox.NewFile
+function M.new(path, mode, text, raise)
+  local handle, message, errno = fd.open(path:match "^(.*)/", { "rdwr", "tmpfile" }, mode)
+  if not handle and errno ~= ENOTSUP and errno ~= EISDIR then
     raise(path, message, errno)
   end
-  local function write()
-    local done, why, code = fill(file, text)
-    if not done then
-      raise(path, why, code)
-    end
+  local self = setmetatable({ path = path, handle = handle, _mode = mode, _text = text,
+    _raise = raise, plan = { path = path, empty = not handle or nil } }, NewFile)
+  if handle then
+    local st = fd.stat(handle)
+    self.plan.dev, self.plan.ino = st.dev, st.ino
+    self:_fill()
   end
-  local ok, err = pcall(function()
-    local plan = { path = path, empty = not file or nil }
-    if file then
-      local st = fd.stat(file)
-      plan.dev, plan.ino = st.dev, st.ino
-      write()
+  return self
+end
+
+function NewFile:_fill()
+  local text = self._text
+  if text == "" then
+    return
+  end
+  local written, message, errno = self.handle:write(text)
+  if written ~= #text then
+    self.handle:close()
+    self._raise(self.path, message or "No space left on device", errno or 28)
+  end
+end
+
+--- Does the step.
+-- @treturn ?table its fields
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @treturn[2] integer errno
+function NewFile:name()
+  local ok, message, errno
+  if self.handle then
+    ok, message, errno = fd.link(self.handle, self.path)
+  else
+    ok, message, errno = fd.open(self.path, { "rdwr", "creat", "excl" }, self._mode)
+  end
+  if not ok then
+    self:close()
+    return nil, message, errno
+  elseif self.handle then
+    return {}
+  end
+  self.handle = ok
+  local st = fd.stat(ok)
+  return { dev = st.dev, ino = st.ino }
+end
+
+--- What comes after the step.
+-- @treturn userdata the open file
+function NewFile:done()
+  if self.plan.empty then
+    self:_fill()
+  end
+  return self.handle
+end
+
+--- Lets go of it.
+function NewFile:close()
+  if self.handle then
+    self.handle:close()
+  end
+end
+
+NewFile.__close = NewFile.close
+
+--- Makes a file, so that it can be undone; see `nsbox.part`.
+-- @tparam nsbox.Part part
+-- @tparam string kind of the step: `"file"`, `"held"`
+-- @param ... as for `new`
+-- @treturn userdata the open file
+function M.make(part, kind, ...)
+  local file = M.new(...)
+  local ok, err = pcall(part.step, part, kind, file.plan, function()
+    local fields, message, errno = file:name()
+    if not fields then
+      file._raise(file.path, message, errno)
     end
-    part:step(kind, plan, function()
-      if file then
-        local linked, why, code = fd.link(file, path)
-        if not linked then
-          raise(path, why, code)
-        end
-        return {}
-      end
-      local made, why, code = fd.open(path, { "rdwr", "creat", "excl" }, mode)
-      if not made then
-        raise(path, why, code)
-      end
-      file = made
-      local st = fd.stat(made)
-      return { dev = st.dev, ino = st.ino }
-    end)
-    if plan.empty then
-      write()
-    end
+    return fields
   end)
   if not ok then
-    if file then
-      file:close()
-    end
+    file:close()
     error(err, 0)
   end
-  return file
+  return file:done()
 end
 
 return M

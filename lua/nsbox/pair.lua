@@ -73,39 +73,32 @@ function Places:__close()
   end
 end
 
--- requests to several places, each with the pair that it belongs to
-local Queues = {}
-Queues.__index = Queues
-
-local function queues()
-  return setmetatable({ order = {} }, Queues)
-end
-
---- The queue of a place; what follows belongs to the pair.
-function Queues:of(place, pair, name)
-  local queue = self[place]
-  if not queue then
-    queue = { place = place, batch = place.nl:batch(), owners = {}, names = {} }
-    self[place], self.order[#self.order + 1] = queue, queue
+-- Requests to several places: each is a table with the pair that it belongs to, the
+-- place, the name of its end, and `queue`, which puts it into a batch. What there is
+-- for a place goes out in one send; what failed is told by fail(pair, place, name, message, errno)
+local function deliver(requests, fail)
+  local order, by_place = {}, {}
+  for _, request in ipairs(requests) do
+    local list = by_place[request.place]
+    if not list then
+      list = {}
+      by_place[request.place], order[#order + 1] = list, list
+    end
+    list[#list + 1] = request
   end
-  queue.pair, queue.name = pair, name
-  return queue
-end
-
--- what was queued since belongs to the pair
-local function owned(queue)
-  for i = #queue.owners + 1, #queue.batch do
-    queue.owners[i], queue.names[i] = queue.pair, queue.name
-  end
-end
-
---- Sends all; calls fail(pair, place, name, message, errno) for what failed.
-function Queues:send(fail)
-  for _, queue in ipairs(self.order) do
-    local results, failed = queue.batch:send()
+  for _, list in ipairs(order) do
+    local place, owners = list[1].place, {}
+    local batch = place.nl:batch()
+    for _, request in ipairs(list) do
+      request.queue(batch)
+      for i = #owners + 1, #batch do
+        owners[i] = request
+      end
+    end
+    local results, failed = batch:send()
     for i = 1, failed > 0 and #results or 0 do
       if results[i] ~= true then
-        fail(queue.owners[i], queue.place, queue.names[i], results[i][1], results[i][2])
+        fail(owners[i].pair, place, owners[i].name, results[i][1], results[i][2])
       end
     end
   end
@@ -148,31 +141,55 @@ function Run:failed(pair, place, name, message, errno)
   self:fail(pair, failure(pair, place, name, message, errno))
 end
 
+-- One queue is all that an end uses, unless somebody tells it to have more; the kernel
+-- makes one for each processor, and takes them back, which waits for all of those
+local function born(o, request)
+  request.numtxqueues, request.numrxqueues = 1, 1
+  return interface.born(o, request)
+end
+
 local function request(pair)
   local a, b = pair.a, pair.b
-  local peer = interface.born(b.o, { b.name, netns = b.place.handle })
+  -- by these they are told from others afterwards
+  a.o.mac = a.o.mac or interface.random_mac "02"
+  b.o.mac = b.o.mac or interface.random_mac "02"
+  local peer = born(b.o, { b.name, netns = b.place.handle })
   -- these it takes only later
   peer.up, peer.master = nil, nil
-  return interface.born(a.o, { a.name, kind = "veth", group = pair.plan.group, peer = peer })
+  return born(a.o, { a.name, kind = "veth", group = pair.plan.group, peer = peer })
+end
+
+-- The record of the other end. The first end is not asked for: that it has no
+-- carrier yet would be dealt with at once, which waits for all processors.
+local function find(b, port)
+  local number = 0
+  repeat -- "eth%d": the first name that is not taken was not given to this one
+    local record = b.place.nl:link_get((b.name:gsub("%%d", number)))
+    if record and record.peer == port and record.mac == b.o.mac then
+      return record
+    end
+    number = number + 1
+  until not record or not b.name:find("%", 1, true)
 end
 
 --- Makes all, one request each, as few sends as there are namespaces.
 function Run:create(live)
-  local sends = queues()
-  for _, pair in ipairs(live) do
-    local queue = sends:of(pair.a.place, pair, pair.a.name)
-    queue.batch:link_add(request(pair))
-    owned(queue)
+  local requests = {}
+  for i, pair in ipairs(live) do
+    requests[i] = { pair = pair, place = pair.a.place, name = pair.a.name, queue = function(batch)
+      batch:link_add(request(pair))
+    end }
   end
-  sends:send(function(pair, ...)
+  deliver(requests, function(pair, ...)
     self:fail(pair, explain(pair, failure(pair, ...)))
   end)
   local outcome = {}
   for i, pair in ipairs(live) do
-    local ra = not pair.failed and pair.a.place.nl:link_get(pair.a.name) or nil
-    local rb = ra and ra.peer and pair.b.place.nl:link_get(ra.peer) or nil
-    pair.ra, pair.rb = ra, rb
-    outcome[i] = not pair.failed and { index = ra and ra.index, mac = rb and rb.mac }
+    local a = pair.a
+    local index = not pair.failed and a.place.nl:index(a.name) or nil
+    pair.ra = index and { name = a.name, index = index, mac = a.o.mac, kind = "veth" }
+    pair.rb = index and find(pair.b, index)
+    outcome[i] = not pair.failed and { index = index, mac = pair.b.o.mac }
   end
   return outcome
 end
@@ -195,24 +212,24 @@ function Run:identify(live)
   return made
 end
 
+-- what an end is told
+local function told(pair, this, own, other)
+  return { pair = pair, place = this.place, name = own.name, queue = function(batch)
+    interface.configure(batch, own.index, this.o, this == pair.b)
+    if this.configure then
+      this.configure(batch, own, other)
+    end
+  end }
+end
+
 --- What both ends are told when they are there.
 function Run:configure(made)
-  local sends = queues()
+  local requests = {}
   for _, pair in ipairs(made) do
-    for _, this in ipairs { pair.a, pair.b } do
-      local own, other = pair.ra, pair.rb
-      if this == pair.b then
-        own, other = other, own
-      end
-      local queue = sends:of(this.place, pair, own.name)
-      interface.configure(queue.batch, own.index, this.o, this == pair.b)
-      if this.configure then
-        this.configure(queue.batch, own, other)
-      end
-      owned(queue)
-    end
+    requests[#requests + 1] = told(pair, pair.a, pair.ra, pair.rb)
+    requests[#requests + 1] = told(pair, pair.b, pair.rb, pair.ra)
   end
-  sends:send(function(...)
+  deliver(requests, function(...)
     self:failed(...)
   end)
 end

@@ -74,12 +74,12 @@ local function write_lines(op, journal, lines)
   end
 end
 
---- Does things of several parts of one scope at once: what is planned is in the
--- journal before any of it is done.
+--- Does several things at once, of one part or of several of a scope: what is planned
+-- is in the journal before any of it is done.
 -- @tparam table[] items `{ part, kind, plan }`, see `Part:step`
 -- @tparam function act does them, given the steps: a list, for each step the
---   fields that tell what was made, or false when it was not done; see `Part:step`
---   for what happens when it raises
+--   fields that tell what was made, or false when it was not done; and what is to be
+--   raised then. See `Part:step` for what happens when it raises
 function M.steps(items, act)
   local steps, lines, journal = {}, {}, nil
   local op = items[1][1].verb
@@ -94,7 +94,7 @@ function M.steps(items, act)
   for i, item in ipairs(items) do
     table.insert(item[1].steps, steps[i])
   end
-  local outcome = act(steps)
+  local outcome, err = act(steps)
   lines = {}
   for i, item in ipairs(items) do
     local step, fields = steps[i], outcome[i]
@@ -105,11 +105,14 @@ function M.steps(items, act)
       step.over = true
       remove(item[1].steps, step)
     end
-    if step._journaled then
+    if step._journaled and not (fields and next(fields) == nil) then
       lines[#lines + 1] = record.line(fields and "did" or "undone", step.n, fields or nil)
     end
   end
   write_lines(op, journal, lines)
+  if err then
+    error(err, 0)
+  end
 end
 
 function Part:_did(step, journal, ok, fields, ...)
@@ -124,7 +127,7 @@ function Part:_did(step, journal, ok, fields, ...)
   for name, value in next, fields do
     step[name] = value
   end
-  if journal then
+  if journal and next(fields) then -- what was planned is done, else there is an error
     journal:write(self.verb, "did", step.n, fields)
   end
   return ...

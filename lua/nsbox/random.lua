@@ -17,22 +17,28 @@ local pool, at, owner = "", 1, nil
 local function refill()
   local f <close> = io.open("/dev/urandom", "rb")
   pool, at, owner = f and f:read(CHUNK) or "", 1, process.getpid()
-  while #pool < 4 do -- a root directory without devices
+  while #pool < 8 do -- a root directory without devices
     pool = pool .. string.pack("I2", math.random(0, 0xffff))
   end
 end
 
 local M = {}
 
+--- Random bytes, eight at most.
+-- @tparam integer count
+-- @treturn string
+function M.bytes(count)
+  if at + count - 1 > #pool or owner ~= process.getpid() then
+    refill()
+  end
+  at = at + count
+  return pool:sub(at - count, at - 1)
+end
+
 --- A random number of 32 bits.
 -- @treturn integer
 function M.u32()
-  if at + 3 > #pool or owner ~= process.getpid() then
-    refill()
-  end
-  local number
-  number, at = string.unpack("I4", pool, at)
-  return number
+  return (string.unpack("I4", M.bytes(4)))
 end
 
 return M

@@ -7,7 +7,8 @@
 --     nsbox    VERSION boot= pidns= name= time=    the first line
 --     run      0 pid=                       who writes from here on
 --     do       N part= kind= …              step N is going to be done: what is planned
---     did      N …                          it was done: its identity
+--     did      N …                          it was done: its identity, where the plan
+--                                           does not have it
 --     undone   N                            it is undone
 --     kept     N                            it is nobody's any more
 --     commit   0 drop=                      what came before stands, but for these steps,
@@ -22,18 +23,20 @@ local VERSION <const> = 1
 
 local M = { VERSION = VERSION }
 
+local type, next, tostring, byte, find = type, next, tostring, string.byte, string.find
+local concat <const> = table.concat
+
 local function coded(c)
   return ("%%%02X"):format(c:byte())
 end
 
-local function escape(value)
-  local text = tostring(value)
-  if type(value) ~= "string" then
-    return text
-  elseif text:find "^%-?%d+$" or text == "true" or text == "false" then
+local function escape(text)
+  if find(text, "^%-?%d+$") or text == "true" or text == "false" then
     return coded(text) .. text:sub(2) -- a name such as 007 stays one
+  elseif find(text, "[%c%%]") then
+    return (text:gsub("[%c%%]", coded))
   end
-  return (text:gsub("[%c%%]", coded))
+  return text
 end
 
 local function unescape(text)
@@ -42,6 +45,9 @@ local function unescape(text)
   end))
 end
 
+-- of lines to come; nil while one is made, for a finalizer may make another one meanwhile
+local spare
+
 --- Makes a line.
 -- @tparam string word
 -- @tparam integer n
@@ -49,15 +55,27 @@ end
 --   begin with "_", are not written
 -- @treturn string with its end
 function M.line(word, n, fields)
-  local parts = { word, n }
+  local pieces, i = spare or {}, 3
+  spare = nil
+  pieces[1], pieces[2], pieces[3] = word, "\t", n
   for name, value in next, fields or {} do
     local kind = type(value)
-    if (kind == "string" or kind == "number" or kind == "boolean") and name ~= "n"
-      and name:byte() ~= 95 then
-      parts[#parts + 1] = name .. "=" .. escape(value)
+    if kind == "string" then
+      value = escape(value)
+    elseif kind == "boolean" then
+      value = tostring(value)
+    elseif kind ~= "number" then
+      value = nil
+    end
+    if value and name ~= "n" and byte(name) ~= 95 then
+      pieces[i + 1], pieces[i + 2], pieces[i + 3], pieces[i + 4] = "\t", name, "=", value
+      i = i + 4
     end
   end
-  return table.concat(parts, "\t") .. "\n"
+  pieces[i + 1] = "\n"
+  local line = concat(pieces, "", 1, i + 1)
+  spare = pieces
+  return line
 end
 
 -- numbers come back as numbers, where they were

@@ -8,6 +8,9 @@
  *				   median
  *	netlimit get NAME COUNT    the record of one link; median
  *
+ * With "same" behind them, it is what nsbox asks for, by which it differs from
+ * what the commands of ip(8) do: one queue an end, and ping for everybody.
+ *
  * In a network and mount namespace of its own, /run empty.  See rtnetlink(7).
  */
 #include <arpa/inet.h>
@@ -37,6 +40,7 @@ static char out[1 << 20];
 static size_t len;
 static uint32_t seq;
 static struct nlmsghdr *last;
+static int same;
 
 _Noreturn static void die(const char *what)
 {
@@ -89,6 +93,14 @@ static struct rtattr *attr(int type, const void *data, size_t size)
 static void number(int type, uint32_t value)
 {
 	attr(type, &value, sizeof(value));
+}
+
+static void queues(void)
+{
+	if (!same)
+		return;
+	number(IFLA_NUM_TX_QUEUES, 1);
+	number(IFLA_NUM_RX_QUEUES, 1);
 }
 
 static void endnest(struct rtattr *a)
@@ -199,12 +211,14 @@ static void addpair(int i, int nsfd)
 	message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof(m));
 	attr(IFLA_IFNAME, name, strlen(name) + 1);
 	number(IFLA_MASTER, BRIDGE);
+	queues();
 	info = attr(IFLA_LINKINFO, NULL, 0);
 	attr(IFLA_INFO_KIND, "veth", sizeof("veth"));
 	data = attr(IFLA_INFO_DATA, NULL, 0);
 	far = attr(VETH_INFO_PEER, &peer, sizeof(peer));
 	attr(IFLA_IFNAME, "eth0", sizeof("eth0"));
 	number(IFLA_NET_NS_FD, (uint32_t)nsfd);
+	queues();
 	endnest(far);
 	endnest(data);
 	endnest(info);
@@ -220,6 +234,16 @@ static void inside(int fd, int i)
 	flush(fd);
 }
 
+static void openping(void)
+{
+	static const char all[] = "0 2147483647";
+	int fd = open("/proc/sys/net/ipv4/ping_group_range", O_WRONLY);
+
+	if (fd < 0 || write(fd, all, sizeof(all) - 1) < 0)
+		die("ping_group_range");
+	close(fd);
+}
+
 /* a namespace with a name; *fd: a socket in it */
 static int named(int i, int *fd)
 {
@@ -228,6 +252,8 @@ static int named(int i, int *fd)
 
 	if (unshare(CLONE_NEWNET) < 0)
 		die("unshare");
+	if (same)
+		openping();
 	snprintf(path, sizeof(path), "/run/netns/ns%d", i);
 	close(open(path, O_CREAT | O_RDONLY | O_CLOEXEC, 0444));
 	if (mount("/proc/thread-self/ns/net", path, "none", MS_BIND, NULL) < 0)
@@ -337,8 +363,9 @@ static void get(const char *name, int count)
 
 int main(int argc, char **argv)
 {
-	if (argc != 4)
+	if (argc != 4 && argc != 5)
 		return 2;
+	same = argc == 5 && strcmp(argv[4], "same") == 0;
 	if (strcmp(argv[1], "up") == 0)
 		make(atoi(argv[2]), strcmp(argv[3], "batch") == 0);
 	else if (strcmp(argv[1], "attach") == 0)

@@ -141,11 +141,13 @@ for _, n in ipairs { 1, 10, 100, 500 } do
   local list = {
     { "limit: all in one request", ("%s%s up %d batch"):format(NEW, LIMIT, n) },
     { "limit: one request each", ("%s%s up %d each"):format(NEW, LIMIT, n) },
+    { "what `scope:batch` asks for, in C", ("%s%s up %d batch same"):format(NEW, LIMIT, n), 1 },
+    { "what `bridge:attach` asks for, in C", ("%s%s up %d each same"):format(NEW, LIMIT, n), 2 },
     { "`scope:batch`", ("%s%sup %d batch"):format(NEW, WORKER, n), 1 },
     { "`bridge:attach`, one by one", ("%s%sup %d each"):format(NEW, WORKER, n), 2 },
   }
   if n == 10 then -- it takes 40 ms each
-    list[5] = { "`ip` and `ip netns exec`, by a shell",
+    list[7] = { "`ip` and `ip netns exec`, by a shell",
       ("%sbash -c %s %d"):format(NEW, quote(SHELL), n), 1 }
   end
   compare(("%d namespaces on a bridge, microseconds each"):format(n), list,
@@ -158,7 +160,7 @@ local function with_process(command)
 end
 
 compare("A card for a process that runs, microseconds", {
-  { "limit", with_process(LIMIT .. " attach $! 20") },
+  { "limit", with_process(LIMIT .. " attach $! 20 same") },
   { "`bridge:attach(pid)`", with_process(WORKER .. "attach $! 20"), 1 },
 }, ROUNDS, 1)
 
