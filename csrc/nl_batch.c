@@ -220,7 +220,7 @@ static size_t sendsome(struct nbl *h, struct sending *s, size_t i,
 	/* nobody knows what became of them */
 	for (uint32_t j = 0; err && j < s->count; j++)
 		if (!b->queue[s->order[j]].err)
-			setfailure(&b->queue[s->order[j]], -err, NULL);
+			setfailure(&b->queue[s->order[j]], -err, h->text);
 	return i;
 }
 

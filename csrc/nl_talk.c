@@ -108,11 +108,21 @@ static int answer(const struct nlmsghdr *n, const char **text)
 	return -e->error;
 }
 
+/* the message of the kernel's answers; what fails in receiving it, as
+ * netlink(7) has it: then nobody knows what became of the request */
+static ssize_t hear(struct nbl *h)
+{
+	ssize_t got = nb_fault("netlink.lost") ? -ENOBUFS : nbl_receive(h, 0);
+
+	return got < 0 ? -ENOBUFS : got;
+}
+
 int nbl_exchange(struct nbl *h, const void *bytes, size_t len, uint32_t last,
 		 nbl_answer each, void *arg)
 {
 	bool done = false;
 
+	h->text = NULL;
 	/* without the kernel's address: an unconnected socket sends there */
 	if (send(h->h.fd, bytes, len, 0) < 0)
 		return -errno;
@@ -122,9 +132,12 @@ int nbl_exchange(struct nbl *h, const void *bytes, size_t len, uint32_t last,
 		int left;
 
 		h->len = 0;
-		got = nbl_receive(h, 0);
-		if (got < 0)
+		got = hear(h);
+		if (got < 0) {
+			h->text = "the kernel's answer was lost: nobody knows "
+				  "whether it was done";
 			return (int)got;
+		}
 		left = (int)got;
 		for (n = (void *)h->buf; nlmsg_ok(n, left);
 		     n = nlmsg_next(n, &left)) {

@@ -189,7 +189,11 @@ function Run:create(live)
     local index = not pair.failed and a.place.nl:index(a.name) or nil
     pair.ra = index and { name = a.name, index = index, mac = a.o.mac, kind = "veth" }
     pair.rb = index and find(pair.b, index)
-    outcome[i] = not pair.failed and { index = index, mac = pair.b.o.mac }
+    if pair.failed then
+      outcome[i] = parts.lost(pair.failed) and {}
+    else
+      outcome[i] = { index = index, mac = pair.b.o.mac }
+    end
   end
   return outcome
 end

@@ -21,6 +21,14 @@ Part.__index = Part
 
 local M = {}
 
+--- Whether an Error says that the kernel's answer did not arrive: then nobody knows
+-- whether it did what it was asked for, see netlink(7).
+-- @param err anything
+-- @treturn boolean
+function M.lost(err)
+  return require("nsbox.error").is(err) and err.code == "ENOBUFS"
+end
+
 --- Makes an empty one.
 -- @tparam nsbox.Scope scope
 -- @tparam string verb
@@ -35,8 +43,8 @@ end
 --   `durable = false`: it ends with this process
 -- @tparam function act does it, given the step; returns fields that tell what
 --   was made, and values for the caller. When it raises what comes from elsewhere, as
---   Ctrl-C does, what is there of the plan is undone with the part; an Error says
---   that nothing was done: what has that name may be somebody else's
+--   Ctrl-C does, or an Error that is `lost`, what is there of the plan is undone with the
+--   part; another Error says that nothing was done: what has that name may be somebody else's
 -- @return the values after the fields
 function Part:step(kind, plan, act)
   local step, journal = self:_plan(kind, plan)
@@ -78,8 +86,9 @@ end
 -- is in the journal before any of it is done.
 -- @tparam table[] items `{ part, kind, plan }`, see `Part:step`
 -- @tparam function act does them, given the steps: a list, for each step the
---   fields that tell what was made, or false when it was not done; and what is to be
---   raised then. See `Part:step` for what happens when it raises
+--   fields that tell what was made (none: nobody knows whether it was), or false when it
+--   was not done; and what is to be raised then. See `Part:step` for what happens when it
+--   raises
 function M.steps(items, act)
   local steps, lines, journal = {}, {}, nil
   local op = items[1][1].verb
@@ -117,7 +126,7 @@ end
 
 function Part:_did(step, journal, ok, fields, ...)
   if not ok then
-    if require("nsbox.error").is(fields) then
+    if require("nsbox.error").is(fields) and not M.lost(fields) then
       step.over = true
       self:note "undone"
       remove(self.steps, step)
