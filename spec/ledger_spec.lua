@@ -42,7 +42,7 @@ describe("the ledger", function()
       seen(a) -- the directory is there
       local path = journals.path ".1-77"
       local function file(text)
-        spew(path, ("nsbox\t1\tboot=%s\tpidns=1\ttime=1\nrun\t0\tpid=1\n"):format(
+        spew(path, ("nsbox\t1\ttime=1\nrun\t0\tpid=1\tpidns=1\tboot=%s\n"):format(
           text:match "^boot=(%S+)" or journals.boot_id()) .. text:gsub("^boot=%S+ ", ""))
       end
       local line = "do\t1\tkind=link\tpart=1\tdev=br7\taddr=10.7.0.1/24\n"

@@ -470,4 +470,73 @@ describe("nsbox.link", function()
       assert.same(before, { state "v0", state "v1" })
     end)
   end)
+
+  describe("when the script is killed between what it plans and what it did #root", function()
+    needs "netns"
+
+    -- killed before, or after, the request
+    local function killed(request, when, verb)
+      children.script(([[
+        local nsbox = require "nsbox"
+        local nl <close> = nsbox.sys.netlink.open()
+        local methods = getmetatable(nl).__index
+        local whole, when = methods.%s, "%s"
+        function methods.%s(...)
+          if when == "after" then assert(whole(...)) end
+          nsbox.sys.process.open(nsbox.sys.process.getpid()):kill "KILL"
+        end
+        nsbox.scope():link("v0"):%s
+      ]]):format(request, when, request, verb))
+    end
+
+    local function seen() return { state "v0", sh "ip -6 route show fd05::/64" } end
+
+    for _, case in ipairs {
+      { "addr_add", 'addr "10.9.0.1/24"', "ip addr add 10.9.0.1/24 dev v0" },
+      { "addr_add", 'addr "fd09::1/64"', "ip addr add fd09::1/64 dev v0 nodad" },
+      { "route_add", 'route "10.5.0.0/16"', "ip route add 10.5.0.0/16 dev v0" },
+      { "route_add", 'route "fd05::/64"', "ip route add fd05::/64 dev v0" },
+    } do
+      it("leaves what somebody else did, not what it did itself: " .. case[2], function()
+        with(function()
+          local before = seen()
+          killed(case[1], "after", case[2])
+          assert.is_not.same(before, seen())
+          assert.equal(1, nsbox.scope.recover())
+          assert.same(before, seen())
+          killed(case[1], "before", case[2])
+          assert.equal("", (sh(case[3])))
+          local theirs = seen()
+          assert.equal(1, nsbox.scope.recover())
+          -- a kernel before 5.18 keeps no mark of an address
+          if case[1] == "route_add" or require("nsbox.machine").kernel_since(5, 18) then
+            assert.same(theirs, seen())
+          end
+        end)
+      end)
+    end
+  end)
+
+  it("is undone as well when the kernel's answer was lost #fault #root", function()
+    needs "netns"
+    with(function()
+      local before = { state "v0", sh "ip -br link show type bridge" }
+      local out = children.script([[
+        local nsbox = require "nsbox"
+        local s = nsbox.scope()
+        print(nsbox.try(s.bridge, s, "br0"))
+        print(select(2, nsbox.try(s.link(s, "v0").addr, s:link "v0", "10.9.0.1/24")).code)
+        local stranger <close> = nsbox.ns.new { "net" }
+        print(select(2, nsbox.try(s.veth, s, { "a", { "b", netns = stranger } })).code)
+        nsbox.sys.process.open(nsbox.sys.process.getpid()):kill "KILL"
+      ]], "NSBOX_FAULT=netlink.lost:ENOBUFS")
+      assert.matches("^nil\tbridge: link_add br0: the kernel's answer was lost: nobody knows "
+        .. "whether it was done %(ENOBUFS%)\n.*\nENOBUFS\nENOBUFS\n", out)
+      -- what it asked for to undo that was done as well, which it does not know either
+      assert.equal("crashed", nsbox.scope.list()[1].state)
+      assert.same(before, { state "v0", sh "ip -br link show type bridge" })
+      assert.equal(1, nsbox.scope.recover())
+      assert.same(before, { state "v0", sh "ip -br link show type bridge" })
+    end)
+  end)
 end)

@@ -9,9 +9,9 @@ local function names() return table.concat(entries "/run/netns", " ") end
 local function journal(name) return rundir.path() .. "/" .. name .. ".journal" end
 
 -- kills a script when it has printed a line; what it printed
-local function killed(code)
+local function killed(code, before)
   local out = children.script(("local nsbox = require 'nsbox'\n%s\nio.stdout:flush()\n"
-    .. "nsbox.sys.process.open(nsbox.sys.process.getpid()):kill 'KILL'"):format(code))
+    .. "nsbox.sys.process.open(nsbox.sys.process.getpid()):kill 'KILL'"):format(code), before)
   return (out:gsub("Killed\n$", ""))
 end
 
@@ -217,8 +217,13 @@ describe("a named scope #root", function()
     local s <close> = nsbox.scope "shop"
     local r, w = assert(nsbox.sys.fd.pipe())
     local err = failure(function() nsbox.scope { "shop", timeout = 0.05 } end, "ETIMEDOUT")
-    assert.matches("another run %(pid " .. nsbox.sys.process.getpid() .. "%) has this scope",
-      err.detail)
+    assert.equal("scope shop: this script has it open itself, for more than 0.05 s (ETIMEDOUT)"
+      .. "\n  hint: go on with that object, or close() it before the next one is opened",
+      tostring(err))
+    assert.equal(("scope shop: another run (pid %d) has this scope, for more than 0.05 s "
+      .. "(ETIMEDOUT)\n"):format(nsbox.sys.process.getpid()), (children.script [[
+        print(select(2, pcall(require "nsbox".scope, { "shop", timeout = 0.05 })))
+      ]]))
     err = failure(function()
       local t = nsbox.scope.open "shop"
       t._named.timeout = 0.05
@@ -241,6 +246,117 @@ describe("a named scope #root", function()
     r:close()
     w:close()
     assert.equal("theirs", names())
+  end)
+
+  it("says that a child of a script that was killed holds its lock", function()
+    local file = tmpdir() .. "/out"
+    killed([[
+      local s = nsbox.scope "shop"
+      s:netns "blue"
+      s:commit()
+      local r, w = nsbox.sys.fd.pipe()
+      local p = assert(nsbox.sys.process.clone({}, function()
+        nsbox.sys.fd.poll({ [r:fileno()] = "r" }, 60)
+        w:close()
+      end))
+      print(nsbox.sys.process.getpid(), p:pid())
+    ]], (">%s 2>&1"):format(file))
+    local owner, child = slurp(file):match "(%d+)\t(%d+)"
+    local err = failure(function() nsbox.scope { "shop", timeout = 0.05 } end, "ETIMEDOUT")
+    assert.equal(("its script (pid %s) has ended, but a process that it forked holds its lock, "
+      .. "for more than 0.05 s"):format(owner), err.detail)
+    assert.equal("fuser -v /run/nsbox/shop.journal shows which", err.hint)
+    local p <close> = assert(nsbox.sys.process.open(tonumber(child)))
+    p:kill "KILL"
+    children.await(p:fileno())
+    nsbox.scope.remove "shop"
+  end)
+
+  it("has a journal that does not grow with its runs", function()
+    local most = { 0, 0 }
+    for i = 0, 19 do
+      local s = nsbox.scope "shop"
+      s:netns "blue"
+      s:netns("n" .. i % 2)
+      s:commit()
+      s:close()
+      most[i // 10 + 1] = math.max(most[i // 10 + 1], #slurp(journal "shop"))
+    end
+    assert.is_true(most[2] <= most[1], table.concat(most, " "))
+    assert.same({ "shop.journal" }, entries(rundir.path()))
+    assert.equal("blue n1", names())
+    assert.matches("netns blue .*netns n1 ", nsbox.scope.show "shop")
+    local s = nsbox.scope "shop"
+    assert.is_false(s:netns("blue").fresh)
+    s:netns "red"
+    s:close()
+    nsbox.scope.remove "shop"
+    assert.equal("", names())
+  end)
+
+  it("that was begun before a restart is one of this boot when it is run again", function()
+    local s = nsbox.scope "shop"
+    s:netns "blue"
+    s:commit()
+    s:close()
+    sh "umount /run/netns/blue"
+    spew(journal "shop", (slurp(journal "shop"):gsub("boot=[%x-]+", "boot=0")))
+    s = nsbox.scope "shop"
+    assert.is_true(s:netns("blue").fresh)
+    s:commit()
+    s:close()
+    killed [[S = nsbox.scope "shop"; S:netns "blue"; S:netns "red"]]
+    assert.equal(1, nsbox.scope.recover())
+    assert.equal("blue", names())
+    nsbox.scope.remove "shop"
+    assert.equal("", names())
+  end)
+
+  it("is shown and removed without a name, too", function()
+    killed [[S = nsbox.scope(); S:netns "one"]]
+    local name = nsbox.scope.list()[1].name
+    assert.matches("^scope without a name %(crashed, pid %d+%): 1 part\n  netns one ",
+      nsbox.scope.show(name))
+    nsbox.scope.remove(name)
+    assert.equal("", names())
+    failure(function() nsbox.scope.show(name) end, "ENOENT")
+    misuse(function() nsbox.scope.show "." end, "'.' is no name for a scope")
+  end)
+
+  it("keeps its journal where files cannot be without a name", function()
+    local fd = nsbox.sys.fd
+    local open, tried = fd.open, 0
+    function fd.open(path, flags, mode)
+      for _, flag in ipairs(flags or {}) do
+        if flag == "tmpfile" then
+          tried = tried + 1
+          return nil, path .. ": Operation not supported", 95
+        end
+      end
+      return open(path, flags, mode)
+    end
+    local ok, err = pcall(function()
+      local s = nsbox.scope "shop"
+      s:netns "blue"
+      s:commit()
+      failure(function() nsbox.scope { "shop", timeout = 0 } end, "ETIMEDOUT")
+      s:close()
+      local a <close> = nsbox.scope()
+      local b <close> = nsbox.scope()
+      a:netns "a"
+      b:netns "b"
+      -- as a kill before the first line leaves one
+      spew(journal "none", "")
+      assert.equal(0, nsbox.scope.recover())
+      assert.is_nil(slurp(journal "none"))
+      spew(journal "none", "")
+      nsbox.scope("none"):close()
+    end)
+    fd.open = open
+    assert.is_true(ok, tostring(err))
+    assert.is_true(tried > 4)
+    nsbox.scope.remove "shop"
+    assert.same({}, entries(rundir.path()))
   end)
 
   it("says what it cannot do", function()
@@ -465,13 +581,29 @@ describe("a named scope #root", function()
       assert.equal("", names())
     end)
 
-    it("of another pid namespace is left alone", function()
-      local path, text = crashed()
+    it("of another pid namespace is undone, but for its processes", function()
+      killed [[
+        S = nsbox.scope()
+        local b = S:netns "one"
+        S:bridge { "br0", netns = b }
+        local p = require "nsbox.part".new(S, "box")
+        p.name = "web"
+        p:step("process", { pid = 1, id = "x" }, function() return {} end)
+      ]]
+      local name = entries(rundir.path())[1]
+      local path = rundir.path() .. "/" .. name
+      local text = slurp(path)
       spew(path, (text:gsub("pidns=%d+", "pidns=1")))
-      local err = failure(function() nsbox.scope.recover() end, nil)
-      assert.equal("EXDEV", err.undo[1].code)
       assert.equal("elsewhere", nsbox.scope.list()[1].state)
+      local err = failure(function() nsbox.scope.recover() end, nil)
+      assert.equal(1, #err.undo)
+      assert.equal("undo web: it is a process of another pid namespace, whose numbers mean others "
+        .. "here (EXDEV)\n  hint: recover it there; if that is gone, so is the process: remove the "
+        .. "journal, a file in /run/nsbox", tostring(err.undo[1]))
+      assert.equal("", names())
+      assert.matches("%(elsewhere%): 1 part\n  box web ", nsbox.scope.show(name:match "^(.*)%.j"))
       spew(path, text)
+      assert.equal(1, nsbox.scope.recover())
     end)
 
     it("does not undo what has another identity", function()

@@ -13,7 +13,7 @@ local rundir = require "nsbox.rundir"
 
 local SUFFIX <const> = ".journal"
 local ENOENT <const>, EEXIST <const>, EAGAIN <const>, ENOSPC <const> = 2, 17, 11, 28
-local EISDIR <const>, ELOOP <const> = 21, 40
+local EISDIR <const>, ELOOP <const>, ENOTSUP <const> = 21, 40, 95
 local CHUNK <const> = 65536
 
 ---@class nsbox.Journal
@@ -41,6 +41,28 @@ end
 -- numbers of processes mean something in one pid namespace only
 local function pid_namespace()
   return fd.stat("/proc/self/ns/pid").ino
+end
+
+-- who writes from here on
+local function run_line()
+  return record.line("run", 0, { pid = process.getpid(), pidns = pid_namespace(),
+    boot = boot_id() })
+end
+
+-- how a journal begins
+local function first_lines(name)
+  return record.line("nsbox", record.VERSION, { name = name, time = os.time() }) .. run_line()
+end
+
+local function read_state(text)
+  local state, here = record.read(text), pid_namespace()
+  state.elsewhere = state.run.pidns ~= here
+  for _, step in ipairs(state.steps) do
+    step._elsewhere = step._run.pidns ~= here
+    -- what came after a reboot is another machine; files are still there
+    step._other_boot = step._run.boot ~= boot_id()
+  end
+  return state
 end
 
 local function read_all(handle)
@@ -90,16 +112,16 @@ local function adopt(op, name, path, handle)
   if message then
     handle:close()
     raise(op, path, message, errno)
+  elseif text == "" then -- who made it died before it was begun
+    os.remove(path)
+    handle:close()
+    return nil, "gone"
   end
   local whole = text:match "^.*\n" or ""
   if #whole < #text then -- a line that was cut; what follows is no part of it
     handle:truncate(#whole)
   end
-  local state = record.read(whole)
-  -- what came after a reboot is another machine; files are still there
-  state.other_boot = state.boot ~= nil and state.boot ~= boot_id()
-  state.elsewhere = not state.other_boot and state.pidns ~= nil
-    and state.pidns ~= pid_namespace()
+  local state = read_state(whole)
   return setmetatable({ name = name, path = path, size = #whole, state = state, _handle = handle,
     _next = state.last, _next_part = state.last_part }, Journal)
 end
@@ -131,6 +153,39 @@ local function append(handle, text)
   return nil, message or "No space left on device", errno or ENOSPC
 end
 
+-- a locked file with that text and, when there is none of it yet, that name; nil, message, errno
+local function make(dir, path, text)
+  -- complete and locked before it has a name
+  local handle, message, errno = fd.open(dir, { "rdwr", "append", "tmpfile" }, "0600")
+  local nameless = handle ~= nil
+  if errno == ENOTSUP or errno == EISDIR then
+    -- this file system has no nameless files: whoever finds it empty removes it
+    handle, message, errno = fd.open(path, { "rdwr", "append", "creat", "excl" }, "0600")
+  end
+  local ok = handle
+  if ok then
+    ok, message, errno = handle:flock()
+  end
+  if ok and not nameless and not still_named(handle, path) then
+    ok, message, errno = nil, "somebody removed it", EAGAIN
+  end
+  if ok then
+    ok, message, errno = append(handle, text)
+    if not ok and not nameless then
+      os.remove(path)
+    end
+  end
+  if ok and nameless then
+    ok, message, errno = handle:link(path)
+  end
+  if ok then
+    return handle
+  elseif handle then
+    handle:close()
+  end
+  return nil, message, errno
+end
+
 --- Makes and locks a new one.
 -- @tparam string op the verb that asks, for an Error
 -- @tparam ?string name nil: one of its own
@@ -141,33 +196,17 @@ function M.create(op, name)
     local dir = rundir.open(op, true)
     local unique = name or (".%d-%d"):format(process.getpid(), serial)
     local path = dir .. "/" .. unique .. SUFFIX
-    -- complete and locked before it has a name
-    local handle, message, errno = fd.open(dir, { "rdwr", "append", "tmpfile" }, "0600")
-    local text = record.line("nsbox", record.VERSION,
-      { boot = boot_id(), pidns = pid_namespace(), name = name, time = os.time() })
-      .. record.line("run", 0, { pid = process.getpid() })
-    local ok
+    local text = first_lines(name)
+    local handle, message, errno = make(dir, path, text)
     if handle then
-      ok, message, errno = handle:flock()
-    end
-    if ok then
-      ok, message, errno = append(handle, text)
-    end
-    if ok then
-      ok, message, errno = handle:link(path)
-    end
-    if ok then
       return setmetatable({ name = unique, path = path, size = #text, _start = #text,
-        state = record.read(text), _handle = handle, _next = 0, _next_part = 0 }, Journal)
-    end
-    if handle then
-      handle:close()
+        state = read_state(text), _handle = handle, _next = 0, _next_part = 0 }, Journal)
     end
     if errno == EEXIST and name then
       return nil
     elseif errno == EEXIST then
       serial = serial + 1
-    elseif errno ~= ENOENT then -- the directory was empty, and has gone
+    elseif errno ~= ENOENT and errno ~= EAGAIN then -- it was empty, and somebody removed it
       raise(op, path, message, errno)
     end
   end
@@ -217,7 +256,7 @@ function M.peek(op, name)
     if f then
       local text = f:read "a"
       f:close()
-      local state = record.read(text)
+      local state = read_state(text)
       state.busy = true
       return state
     end
@@ -247,6 +286,37 @@ function Journal:write_text(op, text)
   self.size = self.size + #text
 end
 
+--- Says that this process writes from here on.
+-- @tparam string op the verb, for an Error
+-- @raise an Error
+function Journal:begin(op)
+  self:write_text(op, run_line())
+end
+
+--- Says in few lines what it says in many: what stands. Where that fails it stays as it is.
+-- @tparam nsbox.Step[] steps
+function Journal:compact(steps)
+  local lines = { first_lines(self.name) }
+  for _, step in ipairs(steps) do
+    lines[#lines + 1] = step.n and record.line("do", step.n, step) or nil
+  end
+  lines[#lines + 1] = record.line("commit", 0)
+  local text, path = table.concat(lines), self.path .. ".new"
+  if 2 * #text > self.size then
+    return
+  end
+  -- who waits for the lock of the old file finds that it has no name
+  os.remove(path)
+  local handle = fd.open(path, { "rdwr", "append", "creat", "excl" }, "0600")
+  if handle and handle:flock() and append(handle, text) and os.rename(path, self.path) then
+    self._handle:close()
+    self._handle, self.size = handle, #text
+  elseif handle then
+    handle:close()
+    os.remove(path)
+  end
+end
+
 --- Forgets everything but its beginning: nothing of what it says is left. A
 -- script that makes and closes things for ever has a journal that does not grow.
 function Journal:reset()
@@ -272,6 +342,7 @@ end
 --- Removes the file and lets go of it.
 function Journal:remove()
   os.remove(self.path)
+  os.remove(self.path .. ".new") -- of a script that was killed while it wrote that
   self:close()
   rundir.tidy()
 end

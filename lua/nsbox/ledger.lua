@@ -98,7 +98,7 @@ local function others(op, own, path)
   for _, name in ipairs(journals.names(op, path)) do
     local page = name ~= own and read(name, journals.path(name, path)) or nil
     now[name] = page
-    if page and page.state and page.state.boot == journals.boot_id() then
+    if page and page.state and page.state.run.boot == journals.boot_id() then
       list[#list + 1] = page
     end
   end

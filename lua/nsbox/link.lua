@@ -468,6 +468,8 @@ function Link:addr(a)
     request.nodad = true
   end
   local plan = mark(self, place, copy(o, module.FIELDS, { addr = o[1] }))
+  plan.proto = self._borrowed and module.mark() or nil
+  request.proto = plan.proto
   change(self, "addr", self.name .. " " .. o[1], o, plan, function()
     -- what an earlier run of a named scope made has it already
     local add = self.fresh == false and not self._borrowed and "addr_replace" or "addr_add"
@@ -528,6 +530,8 @@ function Link:route(r)
   local module = require "nsbox.undo.route"
   local request = module.request(o, o[1], self.index)
   local plan = mark(self, place, copy(o, module.FIELDS, { dst = o[1] }))
+  plan.protocol = self._borrowed and require("nsbox.netplace").PROTOCOL or nil
+  request.protocol = plan.protocol
   change(self, "route", route_name(self, "", o), o, plan, function()
     local add = self.fresh == false and not self._borrowed and "route_replace" or "route_add"
     place:check("route", self.name, place.nl[add](place.nl, request))

@@ -32,6 +32,16 @@ function M.sysctl(name)
   return text and text:match("^%s*(.-)%s*$")
 end
 
+--- Whether the kernel is of this version, or a later one.
+-- @tparam integer major
+-- @tparam integer minor
+-- @treturn boolean
+function M.kernel_since(major, minor)
+  local a, b = (M.sysctl "kernel.osrelease" or ""):match "^(%d+)%.(%d+)"
+  a, b = tonumber(a) or 0, tonumber(b) or 0
+  return a > major or a == major and b >= minor
+end
+
 --- A line of /proc/self/status, see proc(5).
 -- @tparam string field `"Threads"`
 -- @treturn ?string its value

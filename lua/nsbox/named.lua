@@ -57,7 +57,7 @@ end
 
 -- undoes steps of a journal that nobody else has, and notes it there
 local function undo_steps(op, journal, steps, whole)
-  local failures = undo.run(steps, { other_boot = journal.state.other_boot, whole = whole })
+  local failures = undo.run(steps, { whole = whole })
   for _, step in ipairs(steps) do
     if step.over then
       -- where there is no room for it, it is undone again: what is gone is undone
@@ -80,11 +80,6 @@ function M.settle(op, journal)
       detail = ("it was written by another version of nsbox (%d, this one reads %d)")
         :format(state.version, record.VERSION), hint = "use that version to remove the scope" } },
       0, {}
-  end
-  if state.elsewhere then
-    return { require("nsbox.error").new { op = op, subject = journal.path, code = "EXDEV",
-      detail = "it belongs to another pid namespace, whose processes cannot be told from here",
-      hint = "recover it there; if that is gone, remove the file" } }, 0, {}
   end
   local over, standing, whole = {}, {}, true
   for _, step in ipairs(state.steps) do
@@ -115,10 +110,25 @@ end
 
 M.group = group
 
-local function locked(op, name, pid, timeout)
-  require("nsbox.error").raise { op = op, subject = name, code = "ETIMEDOUT", hint = false,
-    detail = ("another run%s has this scope, for more than %g s"):format(
-      pid and (" (pid %d)"):format(pid) or "", timeout) }
+-- who has it for so long
+local function locked(op, name, state, timeout)
+  local process = require "nsbox.sys.process"
+  local pid = state and not state.elsewhere and state.pid
+  local who, hint = "another run has this scope", false
+  if pid == process.getpid() then
+    who = "this script has it open itself"
+    hint = "go on with that object, or close() it before the next one is opened"
+  elseif pid then
+    local owner <close> = process.open(pid)
+    who = ("another run (pid %d) has this scope"):format(pid)
+    if not owner then
+      who = ("its script (pid %d) has ended, but a process that it forked holds its lock")
+        :format(pid)
+      hint = ("fuser -v %s/%s.journal shows which"):format(require("nsbox.rundir").path(), name)
+    end
+  end
+  require("nsbox.error").raise { op = op, subject = name, code = "ETIMEDOUT", hint = hint,
+    detail = ("%s, for more than %g s"):format(who, timeout) }
 end
 
 --- Takes the journal of a name, waiting for others.
@@ -138,8 +148,7 @@ function M.take(op, name, timeout, create)
     return false
   end, timeout)
   if journal == nil then
-    local state = journals.peek(op, name)
-    locked(op, name, state and state.pid, timeout)
+    locked(op, name, journals.peek(op, name), timeout)
   end
   return journal or nil
 end
@@ -161,7 +170,7 @@ function Named:lock(scope, op)
     require("nsbox.error").raise { op = op, subject = self.name, undo = failures,
       detail = "what an earlier run left could not be undone" }
   end
-  journal:write(op, "run", 0, { pid = require("nsbox.sys.process").getpid() })
+  journal:begin(op)
   self.standing = group(standing)
   scope:_own(journal)
 end
@@ -266,6 +275,7 @@ function Named:commit(scope)
     require("nsbox.error").raise { op = "commit", subject = self.name, undo = failures,
       detail = "the scope stands, but what it does not have any more could not be removed" }
   end
+  journal:compact(steps_of(stay))
 end
 
 local schema = opts.schema("scope", {

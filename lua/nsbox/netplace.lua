@@ -15,6 +15,8 @@ local process = require "nsbox.sys.process"
 local nslist = require "nsbox.nslist"
 
 local OWN <const> = "/proc/thread-self/ns/net"
+local FIRST_PIDNS <const> = 0xEFFFFFFC
+local EXDEV <const> = 18
 
 ---@class nsbox.NetPlace
 ---@field nl userdata a netlink handle
@@ -27,6 +29,10 @@ local Place = {}
 Place.__index = Place
 
 local M = {}
+
+--- The protocol that tells what was added to a device that is not ours: `ip route` and
+-- `ip addr` show it, and none of those that are known has this number.
+M.PROTOCOL = 110
 
 -- how to find it again: "own", "path:…", "pid:PID:IDENTITY", "unknown"
 local function describe(place)
@@ -119,6 +125,11 @@ local function by_pid(where)
   return handle and handle:identity() == id and ns.open(handle, "net") or nil
 end
 
+-- in the first pid namespace all processes have a number
+local function sees_all()
+  return require("nsbox.sys.fd").stat("/proc/self/ns/pid").ino == FIRST_PIDNS
+end
+
 local function by_looking(step)
   for _, record in ipairs(ns.scan "net" or {}) do
     if record.inode == step.nsinode then
@@ -138,6 +149,10 @@ function M.find(step)
     or is_meant(by_pid(step.where), step)
     or by_looking(step)
   if not handle then
+    -- a name that is gone, or another's, is known to be so
+    if step._elsewhere and not path and not sees_all() then
+      refuse(step, "processes of another pid namespace may be in it", EXDEV)
+    end
     return nil
   end
   local nl, message, errno = netlink.open(handle)

@@ -4,8 +4,9 @@
 -- `name=value`; "%", control characters, and the first character of a text that
 -- would be read as a number or a boolean, are written as %XX. The words:
 --
---     nsbox    VERSION boot= pidns= name= time=    the first line
---     run      0 pid=                       who writes from here on
+--     nsbox    VERSION name= time=          the first line
+--     run      0 pid= pidns= boot=          who writes from here on: a process of this pid
+--                                           namespace, and since when the machine runs
 --     do       N part= kind= …              step N is going to be done: what is planned
 --     did      N …                          it was done: its identity, where the plan
 --                                           does not have it
@@ -20,6 +21,9 @@
 -- @module nsbox.record
 
 local VERSION <const> = 1
+
+-- fields of a step that other lines tell
+local UNWRITTEN <const> = { n = true, over = true, stands = true, doomed = true }
 
 local M = { VERSION = VERSION }
 
@@ -67,7 +71,7 @@ function M.line(word, n, fields)
     elseif kind ~= "number" then
       value = nil
     end
-    if value and name ~= "n" and byte(name) ~= 95 then
+    if value and not UNWRITTEN[name] and byte(name) ~= 95 then
       pieces[i + 1], pieces[i + 2], pieces[i + 3], pieces[i + 4] = "\t", name, "=", value
       i = i + 4
     end
@@ -122,7 +126,7 @@ apply["do"] = function(state, n, fields)
   if not fields.kind or state.by_n[n] then
     return false
   end
-  fields.n = n
+  fields.n, fields._run = n, state.run
   state.by_n[n] = fields
   state.steps[#state.steps + 1] = fields
   state.last = math.max(state.last, n)
@@ -164,17 +168,16 @@ function apply.commit(state, _, fields)
 end
 
 function apply.run(state, _, fields)
-  state.pid = fields.pid
+  state.run, state.pid = fields, fields.pid
 end
 
 ---@class nsbox.JournalState
 ---@field version? integer nil: no journal at all
----@field boot? string
----@field pidns? integer inode of the pid namespace of who wrote it
 ---@field name? string
 ---@field steps nsbox.Step[] in the order in which they were done
 ---@field committed boolean
----@field pid? integer of the last who wrote
+---@field run table the last who wrote: `{ pid, pidns, boot }`
+---@field pid? integer of that
 ---@field damaged integer lines that make no sense
 ---@field last integer the highest number of a step
 ---@field last_part integer
@@ -186,13 +189,12 @@ end
 function M.read(text, state)
   local first = not state
   state = state or { steps = {}, by_n = {}, damaged = 0, last = 0, last_part = 0,
-    committed = false }
+    committed = false, run = {} }
   for line in text:gmatch "([^\n]*)\n" do
     local word, n, fields = parse(line)
     if first then
       if word == "nsbox" then
-        state.version, state.boot, state.name = n, fields.boot, fields.name
-        state.pidns = fields.pidns
+        state.version, state.name = n, fields.name
       else
         state.damaged = state.damaged + 1
       end

@@ -77,15 +77,18 @@ end
 local function state_of(state)
   if state.version ~= record.VERSION then
     return state.version and "another version" or "damaged"
-  elseif state.elsewhere then
-    return "elsewhere"
   elseif state.busy then
     return "running"
   end
+  local crashed = false
   for _, step in ipairs(state.steps) do
-    if not step.over and not step.stands then
-      return "crashed"
+    if not step.over and undo.is_elsewhere(step) then
+      return "elsewhere"
     end
+    crashed = crashed or not step.over and not step.stands
+  end
+  if crashed then
+    return "crashed"
   end
   return state.damaged > 0 and "damaged" or state.committed and "committed" or "crashed"
 end
@@ -93,8 +96,8 @@ end
 ---@class nsbox.ScopeRecord
 ---@field name string
 ---@field anonymous boolean
----@field state string "running", "committed", "crashed", "damaged", "elsewhere" (another
----  pid namespace), "another version"
+---@field state string "running", "committed", "crashed", "damaged", "elsewhere" (it has
+---  processes of another pid namespace), "another version"
 ---@field pid? integer of the last run
 ---@field parts table[] `{ verb, name, steps }`
 local Record = { __name = "nsbox.scoperecord" }
@@ -131,15 +134,16 @@ function M.list()
   return out
 end
 
+-- a name as `list` has it: also of a scope without one
 local function check_name(op, name)
   local checked, message = named.check_name(name)
-  if not checked then
+  if not checked and not (type(name) == "string" and name:find "^%.%d+%-%d+$") then
     require("nsbox.mistake").raise(op .. ": " .. message, 3)
   end
 end
 
 --- What a scope has on the machine, for people.
--- @tparam string name
+-- @tparam string name as `list` has it
 -- @treturn string
 function M.show(name)
   check_name("scope.show", name)
@@ -159,8 +163,8 @@ function M.show(name)
   return table.concat(lines, "\n")
 end
 
---- Removes a named scope with everything that it has.
--- @tparam string name
+--- Removes a scope with everything that it has.
+-- @tparam string name as `list` has it
 -- @raise an Error: ENOENT, ETIMEDOUT when another run has it, or what could not
 --   be undone, in `undo`
 function M.remove(name)
@@ -170,7 +174,7 @@ function M.remove(name)
     named.missing("scope.remove", name)
   end
   local failures, _, standing = named.settle("scope.remove", journal)
-  local more = undo.run(standing, { whole = true, other_boot = journal.state.other_boot })
+  local more = undo.run(standing, { whole = true })
   table.move(more, 1, #more, #failures + 1, failures)
   if #failures == 0 then
     journal:remove()

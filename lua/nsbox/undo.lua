@@ -14,7 +14,8 @@
 -- error, true)` when nothing can be left of it but the news (whole: nothing else
 -- carries the marks of these steps);
 -- `there(step)`, and `describe(step)`. A kind whose things outlive a reboot has
--- `lasts`, one that marks its things `keep(step)`, which takes the mark away.
+-- `lasts`, one whose steps name processes `pids`; one that marks its things has
+-- `keep(step)`, which takes the mark away.
 --
 -- @module nsbox.undo
 
@@ -33,6 +34,25 @@ end
 -- @tparam string kind
 -- @function load
 M.load = module_of
+
+-- why a step cannot be undone from here; nil: it can be
+local function refusal(step)
+  if not known(step.kind) then
+    return { code = "EOPNOTSUPP", hint = false,
+      detail = ("this version of nsbox cannot undo a %s"):format(step.kind) }
+  elseif step._elsewhere and module_of(step.kind).pids and not step._other_boot then
+    return { code = "EXDEV", detail = "it is a process of another pid namespace, whose numbers "
+      .. "mean others here", hint = "recover it there; if that is gone, so is the process: remove "
+      .. "the journal, a file in " .. require("nsbox.rundir").path() }
+  end
+end
+
+--- Whether a step names a process by a number that means another one here.
+-- @tparam nsbox.Step step
+-- @treturn boolean
+function M.is_elsewhere(step)
+  return step._elsewhere and known(step.kind) and module_of(step.kind).pids or false
+end
 
 local function by_kind(steps)
   local kinds, lists = {}, {}
@@ -57,11 +77,9 @@ end
 
 --- Undoes steps, in one go; each that was undone has `over` then.
 -- @tparam nsbox.Step[] steps in the order in which they were done
--- @tparam[opt] table how `whole`: all that a run did is among them; `other_boot`: they
---   were done before the machine started
+-- @tparam[opt] table how `whole`: all that a run did is among them
 -- @treturn nsbox.Error[] what could not be undone; empty: nothing is left
 function M.run(steps, how)
-  how = how or {}
   local failures, left, stuck, able = {}, {}, {}, {}
   local function fail(step, err, over)
     left[step] = not over
@@ -69,11 +87,12 @@ function M.run(steps, how)
     failures[#failures + 1] = err
   end
   for _, step in ipairs(steps) do
-    if known(step.kind) then
-      able[#able + 1] = step
+    local why = not step.over and refusal(step)
+    if why then
+      why.op, why.subject = "undo", step.name or M.describe(step)
+      fail(step, require("nsbox.error").new(why))
     elseif not step.over then
-      fail(step, require("nsbox.error").new { op = "undo", subject = step.name, code = "EOPNOTSUPP",
-        detail = ("this version of nsbox cannot undo a %s"):format(step.kind), hint = false })
+      able[#able + 1] = step
     end
   end
   local kinds, lists = by_kind(able)
@@ -83,12 +102,12 @@ function M.run(steps, how)
       -- the file below a namespace's name that is still mounted has to wait for the next time
       if stuck[step.part or step] then
         left[step] = true
-      else
+      elseif module.lasts or not step._other_boot then
         list[#list + 1] = step
       end
     end
-    if not how.other_boot or module.lasts then
-      local ok, err = pcall(module.undo, list, fail, how.whole)
+    if #list > 0 then
+      local ok, err = pcall(module.undo, list, fail, how and how.whole)
       if not ok then -- it may have stopped in the middle
         failures[#failures + 1] = err
         for _, step in ipairs(list) do
@@ -108,7 +127,8 @@ end
 -- @treturn boolean
 function M.there(step)
   local ok, there = pcall(function()
-    return module_of(step.kind).there(step)
+    local module = module_of(step.kind)
+    return (module.lasts or not step._other_boot) and module.there(step)
   end)
   return not ok or there and true or false
 end

@@ -1,7 +1,8 @@
 --- Undoing an address that a device got, or lost.
 --
 -- `{ dev, index, device, netns, nsinode, where, addr, … }`; `gone`: it was
--- taken away, and what it was is in the other fields.
+-- taken away, and what it was is in the other fields. One that was added has a mark,
+-- `proto`, where the kernel keeps such: without it, it is somebody else's.
 --
 -- rtnetlink(7)
 --
@@ -15,12 +16,18 @@ local EEXIST <const>, EADDRNOTAVAIL <const>, ENODEV <const> = 17, 99, 19
 local M = { phase = 1 }
 
 --- What an address has besides, in the words of `addr_add`.
-M.FIELDS = "peer broadcast label metric scope valid_lft preferred_lft nodad noprefixroute"
+M.FIELDS = "peer broadcast label metric scope valid_lft preferred_lft nodad noprefixroute proto"
+
+--- The mark of an address that is going to be added.
+-- @treturn ?integer nil: this kernel keeps none
+function M.mark()
+  return require("nsbox.machine").kernel_since(5, 18) and require("nsbox.netplace").PROTOCOL or nil
+end
 
 local function has(place, step)
   local wanted = inet.canonical(step.addr)
   for _, a in ipairs(place.nl:addr_list { dev = step.index } or {}) do
-    if inet.canonical(a.addr) == wanted then
+    if inet.canonical(a.addr) == wanted and (step.gone or a.proto == step.proto) then
       return true
     end
   end

@@ -9,7 +9,7 @@ local overmount = require "nsbox.overmount"
 local process = require "nsbox.sys.process"
 local undo = require "nsbox.undo"
 
-local M = { phase = 2 }
+local M = { phase = 2, pids = true }
 
 -- the namespaces of the process that is meant
 local function find(step)

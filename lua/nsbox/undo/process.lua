@@ -12,7 +12,7 @@ local undo = require "nsbox.undo"
 local ESRCH <const>, ETIMEDOUT <const> = 3, 110
 local PATIENCE <const> = 10 -- seconds, for a process that the kernel cannot end
 
-local M = { phase = 1 }
+local M = { phase = 1, pids = true }
 
 -- a handle on that process; nil: it has ended
 local function find(step)

@@ -1,7 +1,8 @@
 --- Undoing a route that was added, or deleted.
 --
 -- `{ dev, index, device, netns, nsinode, where, dst, … }`; `gone`: it was
--- deleted, and what it was is in the other fields.
+-- deleted, and what it was is in the other fields. One that was added is told by its
+-- `protocol` from what somebody else has added.
 --
 -- rtnetlink(7)
 --
@@ -17,7 +18,7 @@ local ENOENT <const>, ESRCH <const>, EEXIST <const>, ENODEV <const> = 2, 3, 17, 
 local M = { phase = 1 }
 
 --- What a route has besides, in the words of `route_add`.
-M.FIELDS = "via src metric table type scope onlink mtu family"
+M.FIELDS = "via src metric table type scope onlink mtu family protocol"
 
 --- Makes a request.
 -- @tparam table from fields
@@ -54,7 +55,8 @@ function M.find(place, index, dst, like)
   for _, r in ipairs(list or {}) do
     if same(r.dst, dst) and (not like.via or same(r.via, like.via))
       and (not like.metric or (r.metric or 0) == like.metric)
-      and (not like.type or r.type == like.type) then
+      and (not like.type or r.type == like.type)
+      and (not like.protocol or r.protocol == like.protocol) then
       return r
     end
   end

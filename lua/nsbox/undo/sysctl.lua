@@ -42,8 +42,9 @@ function M.others(except)
   local journals = require "nsbox.journal"
   for _, name in ipairs(journals.names "undo") do
     local state = journals.peek("undo", name)
-    for _, step in ipairs(state and not state.other_boot and state.steps or {}) do
-      if step.kind == "sysctl" and not step.over and not tokens[step.token] then
+    for _, step in ipairs(state and state.steps or {}) do
+      if step.kind == "sysctl" and not step.over and not step._other_boot
+        and not tokens[step.token] then
         out[#out + 1] = step
       end
     end
