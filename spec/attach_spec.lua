@@ -231,9 +231,12 @@ describe("bridge:attach", function()
       end
       local card = br:attach(ns, { "eth0" })
       local err = fails({ "eth0" }, "EEXIST", "eth0")
-      assert.truthy(err.netns)
+      assert.same({ tostring(ns), "File exists" }, { err.netns, err.detail })
+      assert.matches("^eth0 is a device already in .*: scope:link { \"eth0\", netns = … } borrows it$",
+        err.hint)
       err = fails({ "eth1", peer = card.peer }, "EEXIST", card.peer)
       assert.is_nil(err.netns)
+      assert.matches("^veth%x+ is a device already, a veth", err.hint)
       fails({ addr = "10.0.4.4/24" }, "EADDRNOTAVAIL", "10.0.4.4/24")
       fails({ addr = card.ip .. "/24" }, "EADDRINUSE", card.ip)
       fails({ addr = "10.0.3.1/24" }, "EADDRINUSE", "10.0.3.1")

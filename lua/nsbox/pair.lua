@@ -14,6 +14,7 @@ local parts = require "nsbox.part"
 
 -- at once: each of them holds two descriptors meanwhile
 local CHUNK <const> = 128
+local EEXIST <const> = 17
 
 local M = {}
 
@@ -104,25 +105,21 @@ local function deliver(requests, fail)
   end
 end
 
--- which of the two names is taken; what else the kernel's word means here
-local function explain(pair, err)
-  if err.code == "EEXIST" then
-    local b = pair.b
-    if not b.name:find("%", 1, true) and b.place.nl:link_get(b.name) then
-      err.subject, err.netns = b.name, b.place.label
-    end
-    err.detail = "there is a link of this name already"
-  elseif err.code == "EXFULL" then
-    err.hint = "a bridge has 1023 ports at most: use another one"
-  end
-  return err
-end
-
 -- the Error of what a primitive said of one of the ends
 local function failure(pair, place, name, message, errno)
   local a = pair.a
   local this = place == a.place and name == (pair.ra or a).name and a or pair.b
   return place:failure(pair.part.verb, name, message, errno, { of = this.o })
+end
+
+-- of the request that makes a pair: which of the two names is taken
+local function explain(pair, place, name, message, errno)
+  local b = pair.b
+  if errno == EEXIST and not b.name:find("%", 1, true) and b.place.nl:link_get(b.name) then
+    return b.place:failure(pair.part.verb, b.name, message:gsub(" %S+:", " " .. b.name .. ":", 1),
+      errno)
+  end
+  return failure(pair, place, name, message, errno)
 end
 
 local Run = {}
@@ -181,7 +178,7 @@ function Run:create(live)
     end }
   end
   deliver(requests, function(pair, ...)
-    self:fail(pair, explain(pair, failure(pair, ...)))
+    self:fail(pair, explain(pair, ...))
   end)
   local outcome = {}
   for i, pair in ipairs(live) do

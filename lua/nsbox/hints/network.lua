@@ -147,9 +147,10 @@ local function taken(context)
       and "a device of this name may be on the other side" or nil
   end
   local kind = there.kind or there.type
-  return ("%s is a device already%s, %s%s%s: scope:link \"%s\" borrows it")
+  return ("%s is a device already%s, %s%s%s: scope:link %s borrows it")
     :format(name, where(place), kind:find "^[aeiou]" and "an " or "a ", kind,
-    there.name ~= name and " by the name of " .. there.name or "", name)
+    there.name ~= name and " by the name of " .. there.name or "",
+    (place.label and '{ "%s", netns = … }' or '"%s"'):format(name))
 end
 
 local function no_device(context)
@@ -182,6 +183,9 @@ end
 
 local function master_of(context)
   local master = context.master or context.of and context.of.master
+  if type(master) == "number" then
+    return read(context.bridge_place or context.place, "name", master)
+  end
   return type(master) == "table" and master.name or master
 end
 
