@@ -56,6 +56,31 @@ describe("scope:veth", function()
     end)
   end)
 
+  it("goes with either end, and with the namespace of one", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local nl <close> = assert(nsbox.sys.netlink.open())
+      local monitor <close> = assert(nsbox.sys.netlink.monitor(nil, { "link" }))
+      for _, how in ipairs { 1, 2, "namespace" } do
+        local place = nsbox.ns.new { "net" }
+        local cable = s:veth { "a", { "b", netns = place } }
+        if how == "namespace" then
+          place:close()
+        else
+          cable[how]:delete()
+          assert.equal(0, #inside(place, { "link", "show", "type", "veth" }))
+          place:close()
+        end
+        while nl:link_get "a" do -- the kernel takes its time
+          assert(next(nsbox.sys.fd.poll({ [monitor:fileno()] = "r" }, 30)))
+          monitor:read()
+        end
+        cable:close()
+        assert.equal("scope (here): empty", tostring(s))
+      end
+    end)
+  end)
+
   it("is a port only of a bridge that is where the end is", function()
     netns(function()
       local s <close> = nsbox.scope()
