@@ -18,7 +18,7 @@ end
 describe("a box's", function()
   needs("maps", "pidns", "procmount", "netns")
 
-  it("hostname is its own, or its name #uml", function()
+  it("hostname is its own, or its name", function()
     assert.equal("web\n", (output { "hostname", hostname = "web" }))
     assert.equal("shop\n", (output { "hostname", name = "shop" }))
     assert.equal("web\n", (output { "hostname", name = "shop", hostname = "web" }))
@@ -27,13 +27,13 @@ describe("a box's", function()
     assert.equal(64 + 1, #output { "hostname", hostname = ("h"):rep(64) })
   end)
 
-  it("namespaces are exactly those of a list #uml", function()
+  it("namespaces are exactly those of a list", function()
     assert.equal("user mnt", new_kinds { namespaces = { "user", "mnt" } })
     assert.equal("user", new_kinds { namespaces = { "user" } })
     assert.equal("user mnt pid uts", new_kinds { namespaces = { "uts", "user", "pid", "mnt" } })
   end)
 
-  it("namespaces are adjusted by name #uml", function()
+  it("namespaces are adjusted by name", function()
     assert.equal("user mnt pid uts ipc cgroup", new_kinds { namespaces = { net = false } })
     assert.equal("user mnt", new_kinds { namespaces = { "user", "mnt", "net", net = false } })
   end)
@@ -131,7 +131,7 @@ describe("a box's", function()
     assert.equal(want, out)
   end)
 
-  it("maps are the own ids #uml", function()
+  it("maps are the own ids", function()
     local out = output { "sh", "-c", "cat /proc/self/uid_map /proc/self/gid_map", maps = "self" }
     local ids = sys.process.ids()
     assert.matches(("^ *0 +%d +1\n *0 +%d +1\n$"):format(ids.euid, ids.egid), out)
@@ -144,7 +144,7 @@ describe("a box's", function()
     assert.equal("2\n0\nallow\n", out)
   end)
 
-  it("maps are ranges, one list for both or one each #uml", function()
+  it("maps are ranges, one list for both or one each", function()
     local ids = sys.process.ids()
     local function maps(uid, gid)
       return output { "sh", "-c", "cat /proc/self/uid_map /proc/self/gid_map; id -u; id -g",
@@ -159,7 +159,7 @@ describe("a box's", function()
     end
   end)
 
-  it("maps may have several ranges #root #uml", function()
+  it("maps may have several ranges #root", function()
     needs "root"
     local out = output { "cat", "/proc/self/uid_map",
       maps = { { 0, 100000, 1000 }, { 5000, 300000, 10 }, { 4000000000, 3000000000, 1 } } }
@@ -211,7 +211,7 @@ describe("a box's", function()
     assert.same({ "f", "g", "own" }, entries(dir))
   end)
 
-  it("binds follow a symbolic link at either end #uml", function()
+  it("binds follow a symbolic link at either end", function()
     local dir = tmpdir()
     spew(dir .. "/f", "shown\n")
     spew(dir .. "/there", "hidden\n")
@@ -274,7 +274,7 @@ describe("a box's", function()
     assert.equal("/\n", from(dir, "pwd -P"))
   end)
 
-  it("tmpfs is empty, writable, of a size and a mode #uml", function()
+  it("tmpfs is empty, writable, of a size and a mode", function()
     local out = output { "sh", "-c", "ls -A /mnt; stat -c '%a %u %g' /mnt; echo x >/mnt/f; "
       .. "head -c 2000000 /dev/zero >/mnt/big", stderr = "stdout",
       tmpfs = { "/mnt", size = "1M", mode = "0750" } }
@@ -284,7 +284,7 @@ describe("a box's", function()
     assert.equal("1777\n1777\nfine\n", out)
   end)
 
-  it("binds lie over a tmpfs #uml", function()
+  it("binds lie over a tmpfs", function()
     local dir = tmpdir()
     spew(dir .. "/passwd", "")
     assert.equal("passwd\n", (output { "ls", "/mnt", tmpfs = { "/mnt", mode = "0700" },
@@ -292,7 +292,7 @@ describe("a box's", function()
     assert.equal("", (output { "ls", "/mnt", tmpfs = "/mnt" }))
   end)
 
-  it("capabilities are all, none, or a list #uml", function()
+  it("capabilities are all, none, or a list", function()
     local all = (1 << #sys.cap.names()) - 1
     local sets = caps { caps = "all" }
     assert.same({ Inh = 0, Prm = all, Eff = all, Bnd = all, Amb = 0 }, sets)

@@ -32,10 +32,12 @@ end
 -- the same is made by both, and both see the same of both; tc makes it anew,
 -- for of an old netem it would leave what is not said
 local function agree(nl, words, kind, data)
-  sh "tc qdisc del dev theirs root"
+  nl:qdisc_del { dev = "theirs" }
   run(("tc qdisc replace dev theirs root handle 7: %s %s"):format(kind, words))
   assert.is_true(nl:qdisc_replace { dev = "ours", kind = kind, handle = "7:", data = data })
-  assert.same(tc("theirs").options, tc("ours").options, words)
+  local options = {}
+  for _, q in ipairs(netns.tc "qdisc show") do options[q.dev] = q.options end
+  assert.same(options.theirs, options.ours, words)
   local theirs, ours = record(nl, "theirs"), record(nl, "ours")
   assert.same(theirs.data, ours.data, words)
   assert.same({ kind, "7:", "root", nl:index "ours" },
