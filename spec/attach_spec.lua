@@ -232,7 +232,7 @@ describe("bridge:attach", function()
       local card = br:attach(ns, { "eth0" })
       local err = fails({ "eth0" }, "EEXIST", "eth0")
       assert.same({ tostring(ns), "File exists" }, { err.netns, err.detail })
-      assert.matches("^eth0 is a device already in .*: scope:link { \"eth0\", netns = … } borrows it$",
+      assert.matches("^eth0 is a device already in .*, a veth: scope:link { \"eth0\", netns = … }",
         err.hint)
       err = fails({ "eth1", peer = card.peer }, "EEXIST", card.peer)
       assert.is_nil(err.netns)

@@ -59,7 +59,7 @@ describe("nsbox.netplace", function()
         does(true, nsbox.net[what], ns)
         does(false, nsbox.net[what], "nowhere")
       end
-      local monitor <close> = does(true, nsbox.net.monitor, { "link", netns = ns })
+      does(true, nsbox.net.monitor, { "link", netns = ns }):close()
       does(true, tostring, card)
       -- what a function raises that is called meanwhile
       does(false, s.batch, s, function()
