@@ -284,6 +284,29 @@ describe("bridge:attach", function()
     end)
   end)
 
+  it("#fault leaves nothing on either side, whichever of its requests fails", function()
+    netns(function()
+      sh "ip link add docker0 up type bridge; ip addr add 10.0.3.1/24 dev docker0"
+      local place <close> = nsbox.ns.new { "net" }
+      local sleeper <close> = place:spawn { "sleep", "60" }
+      local script = os.tmpname()
+      spew(script, ([[
+        local br = require "nsbox".scope():link "docker0"
+        print(select(2, pcall(br.attach, br, %d, { "eth7", alias = "x", isolated = true })))
+      ]]):format(sleeper.pid))
+      for _, request in ipairs { "link_add", "addr_add", "link_set", "port_set", "route_add" } do
+        local out = sh(("NSBOX_FAULT=%s:ENOBUFS LUA_CPATH='%s' lua5.4 %s"):format(request,
+          package.cpath, script))
+        assert.matches("^attach: " .. request .. " .*: No buffer space available %(ENOBUFS%)\n"
+          .. "  hint: the kernel had more to say", out)
+        assert.same({ 0, 0 }, { #ports(), #ip_in(place, words "link show type veth") })
+      end
+      os.remove(script)
+      sleeper:kill "KILL"
+      sleeper:wait()
+    end)
+  end)
+
   it("leaves no descriptor, made, failed, taken off, with a collector that never rests", function()
     with(function(s, br, ns)
       local function rounds(count)

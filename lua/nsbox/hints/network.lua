@@ -532,5 +532,6 @@ M.nft = { EPERM = refused, EACCES = refused, EOPNOTSUPP = no_nftables,
 
 M.netlink = { EPERM = refused, EACCES = refused, ENOBUFS = overrun }
 M.monitor = M.netlink
+M.link_list, M.addr_list, M.route_list = M.netlink, M.netlink, M.netlink
 
 return M
