@@ -35,8 +35,7 @@ do -- rung 1: a function for each operation
   assert(there:route_add { "default", via = "192.168.10.1" })       -- ip -n ns1 route add default
   lab:dns("ns1", "192.168.10.1")                                    -- /etc/netns/ns1/resolv.conf
   show()
-  assert(here:link_del { "lxcbr0.1" })
-  assert(here:link_del { "lxcbr0" })
+  assert(here:link_del { "lxcbr0.1" } and here:link_del { "lxcbr0" })
 end
 
 do -- rung 2: what is wanted; lo is up, and all of it goes with the scope

@@ -54,7 +54,6 @@ assert(sys.idmap.gid_map(child:pid(), { { 0, gid, 1 } }))
 say("Parent [%5d] - user/group mapping done!", process.getpid())
 io.stdout:flush()
 w:close()
-
 fd.poll({ [child:fileno()] = "r" })
 local failure = res:read(4096) -- exec closed it, unless a step before failed
 if failure then

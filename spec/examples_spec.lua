@@ -51,6 +51,14 @@ local function check(h, run)
 end
 
 describe("examples", function()
+  it("are short: at most 40 lines below the header", function()
+    for _, name in ipairs(entries "examples") do
+      local code = name:find "%.lua$" and slurp("examples/" .. name):match "^#!.-\n\n(.*)$"
+      local _, lines = (code or ""):gsub("\n", "")
+      assert(lines <= 40, ("%s has %d"):format(name, lines))
+    end
+  end)
+
   for _, name in ipairs(entries "examples") do
     local path = "examples/" .. name
     if name:find "%.lua$" then
