@@ -296,6 +296,8 @@ describe("hints on networks", function()
     assert.matches("'4711' is a name under /run/netns/; a pid is a number: net = 4711",
       hint("4711", "ENOENT"))
     assert.matches("^there is no network namespace of this name", hint("webserver", "ENOENT"))
+    assert.equal("'web/server' is a path, for there is a '/' in it; a name under /run/netns/ has "
+      .. "none", hint("web/server", "ENOENT"))
     local ended <close> = assert(nsbox.sys.process.spawn { argv = { "true" } })
     assert(nsbox.sys.fd.poll({ [ended:fileno()] = "r" }, 30))
     assert.matches("^process %d+ has ended, and waits for its parent", hint(ended:pid(), "ENOENT"))
@@ -315,5 +317,6 @@ describe("hints on networks", function()
     assert.equal("/run/netns/stale is a file, but no namespace: left from a program that crashed, "
       .. "or "
       .. "from before a restart; remove it (ip netns delete stale)", err.hint)
+    assert.equal(err.hint, failure(function() nsbox.ns.open "stale" end, "EINVAL").hint)
   end)
 end)

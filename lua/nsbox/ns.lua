@@ -141,8 +141,9 @@ function M.open(where)
   if type(where) ~= "string" or where == "" then
     error("ns.open: expected a path or a name under /run/netns", 2)
   end
-  local path = where:find("/", 1, true) and where or "/run/netns/" .. where
-  local handle = require("nsbox.error").check("ns.open", path, sys.open(path))
+  local handle = where:find("/", 1, true)
+    and require("nsbox.error").check("ns.open", where, sys.open(where))
+    or require("nsbox.place").open(where, "net", "ns.open")
   return make { [handle:kind()] = handle }
 end
 

@@ -108,6 +108,9 @@ local function hint(place, kind, errno)
   elseif bare and errno == ENOENT then
     return ("there is no network namespace of this name (ip netns shows them); one elsewhere is "
       .. "named by its path or a pid: %s = \"/proc/PID/ns/%s\""):format(kind, kind)
+  elseif type(place) == "string" and errno == ENOENT and not place:find "^[./]" then
+    return ("'%s' is a path, for there is a '/' in it; a name under %s has none"):format(place,
+      NETNS_DIR)
   elseif math.type(place) == "integer" and errno == ENOENT
     and require("nsbox.machine").exists("/proc/" .. place .. "/ns") then
     return require("nsbox.machine").exists("/proc/self/ns/" .. kind)
