@@ -35,13 +35,13 @@ LINK := -shared -Wl,-O1,-z,relro,-z,now,-z,noexecstack,--as-needed
 
 # plan.c and setattr.c are compiled twice.  In nsbox.so they run in a child that shares the
 # parent's memory: no sanitizer, no stack protector, nothing that needs libc.
-# With init.c they are nsbox-init, a static program, embedded by init_image.S.
+# With init.c and serve.c they are nsbox-init, a static program, embedded by init_image.S.
 NL_SRC := csrc/netlink.c $(wildcard csrc/nl_*.c)
 NL_OBJ := $(NL_SRC:csrc/%.c=$(BUILD)/%.o)
 NFT_OBJ := $(BUILD)/nft.o
-SRC  := $(filter-out csrc/init.c csrc/nft.c $(NL_SRC),$(wildcard csrc/*.c))
+SRC  := $(filter-out csrc/init.c csrc/serve.c csrc/nft.c $(NL_SRC),$(wildcard csrc/*.c))
 OBJ  := $(SRC:csrc/%.c=$(BUILD)/%.o) $(BUILD)/init_image.o
-INIT := $(BUILD)/init/plan.o $(BUILD)/init/setattr.o $(BUILD)/init/init.o
+INIT := $(BUILD)/init/plan.o $(BUILD)/init/setattr.o $(BUILD)/init/init.o $(BUILD)/init/serve.o
 PLAN_CFLAGS := -fno-stack-protector -fno-builtin -fno-tree-loop-distribute-patterns
 INIT_CFLAGS := -std=gnu11 -DNB_INIT $(DEFS) $(WARN) -Os -ffreestanding \
 	-fno-pie -fno-asynchronous-unwind-tables $(PLAN_CFLAGS) \
@@ -143,7 +143,7 @@ $(BUNDLES:%=$(BUILD)/lua/nsbox/%.lua): $(BUILD)/lua/nsbox/%.lua: lua/nsbox/%.lua
 demo: ## install what building needs, build, run two boxes in a network of their own
 	@.ci/deps build
 	@$(MAKE) --no-print-directory all
-	$(RUN:$(LUA)=unshare -nm $(if $(filter 0,$(shell id -u)),,-Ur) $(LUA)) examples/pair.lua
+	$(if $(filter 0,$(shell id -u)),$(RUN:$(LUA)=unshare -nm $(LUA)),$(RUN)) examples/pair.lua
 
 .PHONY: check
 check: ## install what is missing, build, lint, run all specs

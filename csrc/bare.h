@@ -1,5 +1,6 @@
 /*
- * bare.h - what the files that run without libc share: plan.c and setattr.c
+ * bare.h - what the files that run without libc share: plan.c,
+ * setattr.c and serve.c
  */
 #ifndef NB_BARE_H
 #define NB_BARE_H
@@ -28,6 +29,11 @@ static inline size_t nb_length(const char *s)
 		n++;
 	return n;
 }
+
+/* one open, one write (plan.c); 0 or -errno, as the next */
+long nb_writefile(const char *path, const char *data);
+/* the loopback device up */
+long nb_loup(void);
 
 /* "/proc/self/fd/N", 32 bytes */
 void nb_fdpath(char *to, int fd);

@@ -22,6 +22,7 @@
 #include <linux/wait.h>
 #include <stddef.h>
 
+#include "ask.h"
 #include "plan.h"
 #include "sys.h"
 
@@ -125,7 +126,10 @@ static void watch(int ctl, long program)
 			continue;
 		if (fds[0].revents)
 			forward(fds[0].fd, ctl, program);
-		if (fds[1].revents && nb_sys(__NR_read, ctl, &byte, 1) <= 0) {
+		if (!fds[1].revents)
+			continue;
+		if (program < 0 ? nb_serve(ctl) < 0
+				: nb_sys(__NR_read, ctl, &byte, 1) <= 0) {
 			/* its session, where it has one of its own */
 			if (program > 0) {
 				nb_sys(__NR_kill, -program, SIGKILL, 0);
@@ -179,7 +183,7 @@ long nb_supervise(struct nb_plan *plan, uint32_t step)
 	return 0;
 }
 
-/* no program: we hold the namespaces, and reap */
+/* no program: we hold the namespaces, reap, and serve */
 long nb_idle(struct nb_plan *plan)
 {
 	nb_sys(__NR_prctl, PR_SET_CHILD_SUBREAPER, 1, 0);

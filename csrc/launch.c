@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ask.h"
 #include "launch.h"
 #include "nb.h"
 
@@ -214,6 +215,24 @@ static pid_t start_function(struct nb_plan *plan, int *pidfd)
 
 /* --- maps --- */
 
+/* the parent of its user namespace is another one than ours: only from there
+ * can the file be opened */
+static int map_via(struct nb_launch *l, const char *file, const char *text)
+{
+	char path[64];
+	const char *s[4] = {path};
+	int fd, err = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)l->pid, file);
+	fd = nb_askctl(l->via, NB_ASK_OPEN, O_WRONLY, s, -1, NULL);
+	if (fd <= 0)
+		return fd < 0 ? fd : -EIO;
+	if (write(fd, text, strlen(text)) < 0)
+		err = -errno;
+	nb_close(fd);
+	return err;
+}
+
 static int one_map(struct nb_launch *l, const char *file, const char *helper,
 		   const char *text)
 {
@@ -224,9 +243,10 @@ static int one_map(struct nb_launch *l, const char *file, const char *helper,
 		return 0;
 	r = -nb_fault(where);
 	if (r == 0)
-		r = helper ? nb_maphelper(helper, l->pid, text, l->said,
-					  sizeof(l->said))
-			   : nb_writeproc(l->pid, file, text);
+		r = helper	  ? nb_maphelper(helper, l->pid, text, l->said,
+						 sizeof(l->said))
+		    : l->via >= 0 ? map_via(l, file, text)
+				  : nb_writeproc(l->pid, file, text);
 	return r < 0 ? fail(l, -r, where) : 0;
 }
 

@@ -14,6 +14,7 @@ struct nb_launch {
 	/* the maps we write; NULL: none, or the child writes its own */
 	const char *uid_map, *gid_map, *setgroups;
 	const char *newuidmap, *newgidmap; /* helpers; NULL: written here */
+	int via; /* ctl of an nsbox-init that opens the map files, or -1 */
 	bool late_maps; /* the child makes its user namespace itself */
 	bool two_way;	/* the child waits for us: a socket, not a pipe */
 	bool init;	/* nsbox-init runs part of the plan */

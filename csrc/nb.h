@@ -115,6 +115,14 @@ int nb_openns(const char *path);
 /* that namespace of the process behind a pidfd; -ESRCH when it has ended */
 int nb_opennsof(int pidfd, int kind);
 
+/* --- another network namespace (within.c): a descriptor or -errno --- */
+
+/* runs there, perhaps in a forked child: system calls only */
+typedef int (*nb_inside)(void *arg);
+/* f(arg) in the network namespace nsfd, with the power that the caller has
+ * over it; what f opened works from anywhere */
+int nb_within(int nsfd, nb_inside f, void *arg);
+
 /* --- id maps (idmap.c) --- */
 
 /* checks the list of { inside, outside, length } at idx, raises when it is

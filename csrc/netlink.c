@@ -11,9 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "nl.h"
+#include "process.h"
 
 /***
 Links, and what hangs on them, in any network namespace.
@@ -31,6 +33,10 @@ with the same words; another device in a record is its index.
 Loaded on its own: `require "nsbox.sys.netlink"`, or the field of `nsbox.sys`.
 @module nsbox.sys.netlink
 */
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
 
 /* what each type of object adds to handles and batches, and to handles */
 static const luaL_Reg *const requests[] = {
@@ -70,6 +76,8 @@ Open a handle.
 @param[opt] where the network namespace: a handle of one, a process handle, a
   pid, or a path; absent: the caller's own. One whose user namespace belongs to
   the caller can be opened from outside
+@param[opt] by the process that idles (see @{nsbox.sys.process.spawn}) which
+goes there to make the socket: quicker than a child made for it
 @treturn nsbox.netlink
 @return[2] nil, message, errno: EPERM, ESRCH, ENOENT, EINVAL when it is no
   network namespace
@@ -77,11 +85,19 @@ Open a handle.
 */
 static int netlink_open(lua_State *L)
 {
+	const struct nb_process *by = NULL;
 	struct nbl_where where;
 	struct nbl *h;
 	int fd;
 
 	nbl_checkwhere(L, 1, &where);
+	if (!lua_isnoneornil(L, 2))
+		by = luaL_checkudata(L, 2, NB_PROCESS);
+	if (by) {
+		luaL_argcheck(L, by->l.ctl >= 0 && by->l.supervise, 2,
+			      "a process that idles expected");
+		where.ctl = by->l.ctl;
+	}
 	h = lua_newuserdatauv(L, sizeof(*h), 0);
 	memset(h, 0, sizeof(*h));
 	h->h.fd = -1;
@@ -152,6 +168,29 @@ static int netlink_name(lua_State *L)
 }
 
 /***
+What tells the namespace of the handle from all others, as the method of
+@{nsbox.sys.ns} of this name does, but wherever the handle came from.
+@function cookie
+@treturn integer
+@return[2] nil, message, errno: ENOPROTOOPT before Linux 5.14
+@see socket(7)
+*/
+static int netlink_cookie(lua_State *L)
+{
+	const struct nbl *h = nbl_check(L, 1);
+	uint64_t value;
+	socklen_t len = sizeof(value);
+	int rc;
+
+	rc = getsockopt(h->h.fd, SOL_SOCKET, SO_NETNS_COOKIE, &value, &len);
+
+	if (rc < 0)
+		return nb_fail(L, errno, "cookie");
+	lua_pushinteger(L, (lua_Integer)value);
+	return 1;
+}
+
+/***
 The number of the socket.
 @function fileno
 @treturn integer it stays the property of the handle
@@ -192,11 +231,9 @@ static int netlink_tostring(lua_State *L)
 }
 
 static const luaL_Reg netlink_methods[] = {
-    {"close", netlink_close},
-    {"fileno", netlink_fileno},
-    {"index", netlink_index},
-    {"name", netlink_name},
-    {NULL, NULL},
+    {"close", netlink_close},	{"cookie", netlink_cookie},
+    {"fileno", netlink_fileno}, {"index", netlink_index},
+    {"name", netlink_name},	{NULL, NULL},
 };
 
 static const luaL_Reg netlink_meta[] = {

@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "nb.h"
@@ -97,17 +96,6 @@ static int writefile(const char *path, const char *text)
 	return err;
 }
 
-static int cookieof(uint64_t *cookie)
-{
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), err;
-
-	if (fd < 0)
-		return -errno;
-	err = askcookie(fd, cookie);
-	nb_close(fd);
-	return err;
-}
-
 /* a new namespace, in its first state; *where is what failed */
 static int make(const char *ping, uint64_t *cookie, const char **where)
 {
@@ -141,23 +129,22 @@ static int make(const char *ping, uint64_t *cookie, const char **where)
 	return fd;
 }
 
+static int anysocket(void *arg)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	(void)arg;
+	return fd < 0 ? -errno : fd;
+}
+
 static int cookie(const struct nb_ns *ns, uint64_t *value)
 {
-	int own = openown(), err;
-	struct stat st;
+	int fd = nb_within(ns->h.fd, anysocket, NULL), err;
 
-	if (own < 0)
-		return own;
-	if (fstat(own, &st) == 0 && st.st_ino == ns->ino &&
-	    st.st_dev == ns->dev)
-		err = cookieof(value);
-	else if (setns(ns->h.fd, CLONE_NEWNET) < 0) {
-		err = -errno;
-	} else {
-		err = cookieof(value);
-		goback(own);
-	}
-	nb_close(own);
+	if (fd < 0)
+		return fd;
+	err = askcookie(fd, value);
+	nb_close(fd);
 	return err;
 }
 
@@ -201,17 +188,12 @@ static int ns_newnet(lua_State *L)
 static int ns_cookie(lua_State *L)
 {
 	struct nb_ns *ns = nb_checkns(L, 1);
-	sigset_t all, before;
 	int err = 0;
 
 	if (ns->kind != CLONE_NEWNET)
 		return nb_fail(L, EINVAL, "cookie");
-	if (!ns->cookie) {
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (!ns->cookie)
 		err = cookie(ns, &ns->cookie);
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
-	}
 
 	if (err)
 		return nb_fail(L, -err, "cookie");

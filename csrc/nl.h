@@ -59,18 +59,13 @@ struct nbl {
 
 /* --- sockets (nl_within.c): a descriptor or -errno --- */
 
-/* runs in another namespace, perhaps in a forked child: system calls only */
-typedef int (*nbl_inside)(void *arg);
-/* f(arg) in the network namespace nsfd, with the power that the caller has
- * over it; what f opened works from anywhere */
-int nbl_within(int nsfd, nbl_inside f, void *arg);
-
 /* where a socket is to live: an argument, checked */
 struct nbl_where {
 	int fd;		  /* borrowed, or -1 */
 	bool process;	  /* fd is a pidfd */
 	const char *path; /* of a namespace, or NULL */
 	char pid[32];	  /* the path for a pid */
+	int ctl; /* of an nsbox-init that is asked to go there, or -1 */
 };
 /* nil: here; an integer: a process; a string: a path; else a handle */
 void nbl_checkwhere(lua_State *L, int idx, struct nbl_where *w);

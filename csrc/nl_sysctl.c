@@ -43,7 +43,7 @@ static int opensetting(const struct nbl_where *w, const char *path, int flags)
 		return nb_above_stdio(openfile(&o));
 	if (nsfd < 0)
 		return nsfd;
-	fd = nbl_within(nsfd, openfile, &o);
+	fd = nb_within(nsfd, openfile, &o);
 	if (nsfd != w->fd)
 		nb_close(nsfd);
 	return fd;

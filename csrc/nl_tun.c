@@ -69,7 +69,7 @@ static int tuntap(const struct nbl *h, struct tun *t)
 	nsfd = ioctl(h->h.fd, SIOCGSKNS);
 	if (nsfd < 0)
 		return -errno;
-	fd = nbl_within(nsfd, maketun, t);
+	fd = nb_within(nsfd, maketun, t);
 	nb_close(nsfd);
 	if (fd < 0)
 		return fd;

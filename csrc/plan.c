@@ -188,7 +188,7 @@ static long do_enter(const char *path, uint64_t kind)
 	return r;
 }
 
-static long do_write(const char *path, const char *data)
+long nb_writefile(const char *path, const char *data)
 {
 	long n = (long)nb_length(data), r;
 	long fd =
@@ -201,7 +201,7 @@ static long do_write(const char *path, const char *data)
 	return r < 0 ? r : r == n ? 0 : -EIO;
 }
 
-static long do_lo(void)
+long nb_loup(void)
 {
 	struct ifreq ifr;
 	char *raw = (char *)&ifr;
@@ -529,14 +529,14 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_GIDMAP:
 	case NB_STEP_WRITE:
 	case NB_STEP_TIME:
-		return do_write(at(plan, s->a), at(plan, s->b));
+		return nb_writefile(at(plan, s->a), at(plan, s->b));
 	case NB_STEP_ENTER:
 		return do_enter(at(plan, s->a), s->x);
 	case NB_STEP_HOSTNAME:
 		return nb_sys(__NR_sethostname, at(plan, s->a),
 			      nb_length(at(plan, s->a)), 0);
 	case NB_STEP_LO:
-		return do_lo();
+		return nb_loup();
 	case NB_STEP_MOUNT:
 		return nb_sys5(__NR_mount, str(plan, s->a), str(plan, s->b),
 			       str(plan, s->c), s->x, str(plan, s->d));

@@ -40,7 +40,7 @@ struct nb_process *nb_newprocess(lua_State *L)
 	struct nb_process *p = lua_newuserdatauv(L, sizeof(*p), 1);
 
 	memset(p, 0, sizeof(*p));
-	p->h.fd = p->l.ctl = p->l.pidfd = -1;
+	p->h.fd = p->l.ctl = p->l.pidfd = p->l.via = -1;
 	luaL_setmetatable(L, NB_PROCESS);
 	return p;
 }
@@ -80,7 +80,8 @@ that.  A failed spawn leaves nothing behind.
  `keep` list of further descriptors the program gets, under their numbers;
  `new` kinds of namespace to make; `join` list of namespaces to enter;
  `maps` `{ uid = ranges, gid = ranges, setgroups = "deny", newuidmap = path,
- newgidmap = path }`, a range being `{ inside, outside, length }`;
+ newgidmap = path, via = process }`, a range being `{ inside, outside, length
+}`, `via` a process that idles in the user namespace around the new one;
  `hostname`; `time_offsets` `{ monotonic = seconds, boottime = seconds }`;
  `lo` bring up the loopback; `writes` list of `{ path, text, optional = }`;
  `mounts` list of `{ target =, source =, type =, flags =, data =, optional = }`,
@@ -89,9 +90,11 @@ that.  A failed spawn leaves nothing behind.
  `{ attr = path, set =, clear =, recursive = }`, or what @{mounts} made;
  `uid`, `gid`, `groups` ids inside; `caps` `{ bounding =, permitted =,
  effective =, inheritable =, ambient = }`; `no_new_privs`, `setsid`;
- `pdeathsig` signal when the calling thread ends;
+ `pdeathsig` signal when the calling thread ends; `dumpable` what it
+ joins is the caller's own: who is there may look at it at all times;
  `init` nsbox-init stays as its parent, reaps and forwards signals;
- `idle` nsbox-init is all there is, no `argv`; `gate`
+ `idle` nsbox-init is all there is, no `argv`: it does what it is asked for, see
+ @{process:newnet}; `gate`
 @treturn process
 @return[2] nil
 @treturn[2] string message
@@ -397,6 +400,7 @@ int luaopen_nsbox_sys_process(lua_State *L)
 	luaL_setfuncs(L, process_meta, 0);
 	lua_newtable(L);
 	nb_setfuncs(L, "process", process_methods);
+	nb_setfuncs(L, "process", nb_insidemethods);
 	lua_setfield(L, -2, "__index");
 	lua_pop(L, 1);
 	nb_openmounts(L);

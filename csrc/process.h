@@ -28,9 +28,10 @@ void nb_flushoutput(lua_State *L);
 /* what tells a process from all others (identity.c); 0 or -errno */
 int nb_identity(int pidfd, pid_t pid, char *text, size_t size);
 
-extern const luaL_Reg nb_clonefuncs[];	/* clone.c */
-extern const luaL_Reg nb_selffuncs[];	/* self.c */
-extern const luaL_Reg nb_mountsfuncs[]; /* spawn_mounts.c */
+extern const luaL_Reg nb_clonefuncs[];	  /* clone.c */
+extern const luaL_Reg nb_selffuncs[];	  /* self.c */
+extern const luaL_Reg nb_insidemethods[]; /* inside.c */
+extern const luaL_Reg nb_mountsfuncs[];	  /* spawn_mounts.c */
 void nb_openmounts(lua_State *L);
 
 #endif

@@ -40,7 +40,7 @@ static const char *const plan_fields[] = {
     "join",  "maps",	     "hostname", "mounts",    "writes",
     "lo",    "time_offsets", "uid",	 "gid",	      "groups",
     "caps",  "no_new_privs", "setsid",	 "pdeathsig", "init",
-    "gate",  "idle",	     NULL};
+    "gate",  "idle",	     "dumpable", NULL};
 static const char *const write_fields[] = {"1", "2", "optional", NULL};
 static const char *const time_fields[] = {"monotonic", "boottime", NULL};
 
@@ -134,10 +134,13 @@ static void add_namespaces(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 			   uint64_t njoins, bool own)
 {
 	struct nb_step *s;
+	/* a process in there could trace us before we are one of it */
+	bool hide =
+	    njoins > 0 && !nb_fieldbool(b->L, b->table, "dumpable", false);
 
-	if (njoins) {
-		/* a process in there could trace us before we are one of it */
+	if (hide)
 		nb_stepx(b, NB_STEP_DUMPABLE, 0);
+	if (njoins) {
 		s = nb_step(b, NB_STEP_JOIN);
 		s->a = joins;
 		s->x = njoins;
@@ -147,13 +150,13 @@ static void add_namespaces(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 	if (!b->l->late_maps)
 		return;
 	/* the files in /proc are ours to write only while dumpable */
-	if (njoins)
+	if (hide)
 		nb_stepx(b, NB_STEP_DUMPABLE, 1);
 	if (own)
 		nb_addownmaps(b);
 	else
 		nb_step(b, NB_STEP_NEEDMAPS);
-	if (njoins)
+	if (hide)
 		nb_stepx(b, NB_STEP_DUMPABLE, 0);
 }
 
@@ -288,6 +291,8 @@ static void add_program(struct nb_builder *b, bool idle)
 
 	s->a = keep;
 	s->x = kept;
+	if (nb_fieldbool(L, b->table, "dumpable", false))
+		nb_stepx(b, NB_STEP_DUMPABLE, 1);
 	if (nb_fieldbool(L, b->table, "gate", false))
 		nb_step(b, NB_STEP_GATE);
 	if (idle) {
@@ -388,8 +393,9 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	    (l->uid_map || l->gid_map) && nb_plan(b)->cloneflags == 0;
 	/* the parent of a user namespace below a joined one is not ours: only
 	 * the child can write there */
-	own = joined & CLONE_NEWUSER ? !l->newuidmap && !l->newgidmap
-				     : njoins == 0 && nb_ownmaps(l);
+	own = joined & CLONE_NEWUSER
+		  ? !l->newuidmap && !l->newgidmap && l->via < 0
+		  : njoins == 0 && nb_ownmaps(l);
 	l->two_way = l->init || fork || l->function ||
 		     ((l->uid_map || l->gid_map) && !own);
 	if (own && !l->late_maps)

@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 #include "builder.h"
+#include "process.h"
 
-static const char *const map_fields[] = {"uid",	      "gid",	   "setgroups",
-					 "newuidmap", "newgidmap", NULL};
+static const char *const map_fields[] = {
+    "uid", "gid", "setgroups", "newuidmap", "newgidmap", "via", NULL};
 
 static const char *mapfield(lua_State *L, int t, const char *name)
 {
@@ -48,6 +49,15 @@ void nb_takemaps(struct nb_builder *b)
 	if ((l->newuidmap && *l->newuidmap != '/') ||
 	    (l->newgidmap && *l->newgidmap != '/'))
 		luaL_error(L, "maps: a helper is named by its full path");
+	if (lua_getfield(L, t, "via") != LUA_TNIL) {
+		const struct nb_process *p = luaL_testudata(L, -1, NB_PROCESS);
+
+		if (!p || p->l.ctl < 0 || !p->l.supervise)
+			luaL_error(L, "maps: via: a process that idles");
+		else
+			l->via = p->l.ctl;
+	}
+	lua_pop(L, 1);
 	l->uid_map = mapfield(L, t, "uid");
 	l->gid_map = mapfield(L, t, "gid");
 }

@@ -5,7 +5,7 @@
 --
 -- Needs: netns procmount bridge
 -- Network: private
--- Usage: unshare -nm lua5.4 examples/harness.lua; as an ordinary user unshare -Urnm
+-- Usage: lua5.4 examples/harness.lua
 -- Output:
 --     client: exit 0, 65536 bytes, not at once
 --     a port that nobody has: exit 1

@@ -5,9 +5,9 @@
 --                          ├── the card "under"
 --     blue: eth0 10.0.8.3 ─┘
 --
--- Needs: root macvlan
+-- Needs: netns macvlan
 -- Network: private
--- Usage: sudo unshare -nm lua5.4 examples/macvlan.lua; on a real card: link = nsbox.net.uplink()
+-- Usage: lua5.4 examples/macvlan.lua; root on a real card: link = nsbox.net.uplink()
 -- Output:
 --     eth0 in netns red: 10.0.8.2/24
 --     64 bytes from 10.0.8.3: icmp_seq=1 ttl=64 time=… ms
@@ -16,9 +16,9 @@ local nsbox = require "nsbox"
 
 local lab <close> = nsbox.scope()
 lab:veth { { "under" }, { "wire" } } -- it stands for a real card
-lab:netns "red"
+local there = lab:netns "red"
 lab:netns "blue"
 local red = lab:macvlan { "eth0", link = "under", netns = "red", addr = "10.0.8.2/24" }
 lab:macvlan { "eth0", link = "under", netns = "blue", addr = "10.0.8.3/24" }
-print(("%s in %s: %s"):format(red.name, red.netns, nsbox.net.links("red")[2].addrs[1]))
-os.execute "ip netns exec red ping -c1 -W5 10.0.8.3 | grep icmp_seq"
+print(("%s in %s: %s"):format(red.name, red.netns, nsbox.net.links(there)[2].addrs[1]))
+print(there:exec({ "ping", "-c1", "-W5", "10.0.8.3" }).stdout:match "[^\n]*icmp_seq[^\n]*")

@@ -11,7 +11,7 @@
 --     user   … … two
 --     mnt    … … two
 --     pid    … … shared
---     net    … … shared
+--     net    … … …
 --     uts    … … two
 --     ipc    … … shared
 --     cgroup … … shared

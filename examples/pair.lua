@@ -7,7 +7,7 @@
 --
 -- Needs: netns procmount bridge
 -- Network: private
--- Usage: unshare -nm lua5.4 examples/pair.lua; as an ordinary user unshare -Urnm
+-- Usage: lua5.4 examples/pair.lua
 -- Output:
 --     bridge br0: 10.0.3.1/24, 2 ports
 --     eth0@… in box left: 10.0.3.2/24, up

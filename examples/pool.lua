@@ -7,23 +7,22 @@
 --
 -- Needs: maps procmount bridge
 -- Network: private
--- Usage: sudo unshare -nm lua5.4 examples/pool.lua
+-- Usage: lua5.4 examples/pool.lua; root: unshare -nm lua5.4 examples/pool.lua
 -- Output:
 --     bridge shop: 172.18.0.1/16, 2 ports
 --     web 172.18.0.2, db 172.18.0.3
 --     bridge lab: 10.20.7.1/24, 1 port
 --     probe 10.20.7.2
---     bridge: more: no subnet of the pool (10.20.7.0/24) is free: taken by lab (10.20.7.1/24)
+--     bridge: more: no subnet of the pool (10.20.7.0/24) is free: taken by lab…
 
 local nsbox = require "nsbox"
 
 -- what is there already: the routes of two VPNs
-local here <close> = nsbox.scope()
-here:bridge { "tun0", addr = "10.8.0.1/24", routes = {
+local shop <close> = nsbox.scope()
+shop:bridge { "tun0", addr = "10.8.0.1/24", routes = {
   { "172.17.0.0/16", via = "10.8.0.2" }, { "0.0.0.0/1", via = "10.8.0.2" } } }
 
 -- the first subnet that is free: the office has 172.17; what takes the whole world takes none
-local shop <close> = nsbox.scope()
 local bridge = shop:bridge "shop"
 local web, db = shop:box { name = "web", net = bridge }, shop:box { name = "db", net = bridge }
 print(bridge)

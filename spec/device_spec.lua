@@ -213,7 +213,7 @@ describe("nsbox.device", function()
       assert.equal("scope (here): empty", tostring(s))
     end)
     -- nor has one who is nobody's root
-    local s <close> = nsbox.scope()
+    local s <close> = nsbox.scope { "here" .. sys.process.getpid() }
     local err = failure(function() s:add { "e", type = "ifb" } end, "EPERM")
     assert.equal("link_add", err.step)
     failure(function() s:link("lo"):set { mtu = 1300 } end, "EPERM")

@@ -3,8 +3,8 @@
 --     -- One sentence on what it shows.
 --     --
 --     -- Needs: PROBE…           optional: skipped where a probe says no
---     -- Network: private     optional: it runs in a network and mount namespace of its own,
---     --                      an ordinary user as root of a user namespace
+--     -- Network: private     optional: root runs it in a network and mount namespace made for
+--     --                      it; an ordinary user's scopes work on islands
 --     -- Usage: lua5.4 examples/NAME.lua
 --     -- Input:                  optional: fed to its standard input
 --     --     a line
@@ -36,10 +36,9 @@ end
 
 -- what is before the command of an example that changes the network
 local function private(h)
-  if h.Network ~= "private\n" then return nil end
-  local user = require("nsbox").sys.process.geteuid() ~= 0
-  return ("unshare %s -nm --propagation private sh -c 'mount -t tmpfs -o mode=755 tmpfs /run && "
-    .. "exec \"$@\"' sh "):format(user and "-Ur" or "")
+  if h.Network ~= "private\n" or not require("nsbox.island").is_needless() then return nil end
+  return "unshare -nm --propagation private sh -c 'mount -t tmpfs -o mode=755 tmpfs /run && "
+    .. "exec \"$@\"' sh "
 end
 
 local function check(h, run)

@@ -250,9 +250,8 @@ describe("hints on networks", function()
     end
     local own, other = { inode = here }, { inode = here + 1, label = "netns blue" }
     assert.equal("this needs CAP_NET_ADMIN in the user namespace that owns the network namespace, "
-      .. "and this process has it nowhere; private networks of an ordinary user are to come; "
-      .. "today: "
-      .. "unshare -Urnm lua5.4 script.lua", refused(own, false, 1000, true))
+      .. "and this process has it nowhere; a scope without a name works on an island of its own; "
+      .. "or the whole script: unshare -Urnm lua5.4 script.lua", refused(own, false, 1000, true))
     assert.equal("this needs CAP_NET_ADMIN in the user namespace that owns the network namespace "
       .. "in "
       .. "netns blue, and this process has it nowhere", refused(other, false, 1000, true))
@@ -285,8 +284,9 @@ describe("hints on networks", function()
   end)
 
   it("EPERM: as an ordinary user #user", function()
-    local err = failure(function() nsbox.scope():bridge "br0" end, "EPERM")
-    assert.matches("today: unshare %-Urnm lua5.4", err.hint)
+    local s <close> = nsbox.scope { "here" .. nsbox.sys.process.getpid() }
+    local err = failure(function() s:bridge "br0" end, "EPERM")
+    assert.matches("a scope without a name works on an island of its own", err.hint)
   end)
 
   it("a name that is no namespace: a box, a pid, a file that is left", function()

@@ -74,7 +74,10 @@ describe("nsbox.ns.list", function()
       local cgroup = slurp(("/proc/%d/cgroup"):format(box.pid))
       assert.equal(cgroup:match "0::([^\n]*)" or cgroup:match "[^\n]*", record.cgroup)
       local own <close> = ns.of(nil, "user")
-      assert.equal(own.inode, find("user", box.ns.user.inode).owner)
+      -- an ordinary user's is a child of the island
+      local _, around = assert(nsbox.sys.ns.open(box.pid, "user")):parent():id()
+      assert.equal(around, find("user", box.ns.user.inode).owner)
+      assert.equal(around ~= own.inode, box._island ~= nil)
       -- the box object holds it open as well
       assert.equal(nsbox.sys.process.getpid(), record.fds[1].pid)
     end)

@@ -354,7 +354,7 @@ end
 -- @tparam integer level whose line to blame
 -- @treturn nsbox.Link
 function M.make(part, it, level)
-  local bridge, netns, o = it.bridge, it.netns, it.o
+  local bridge, netns, o = it.bridge, part:place(it.netns), it.o
   if not it.checked then
     o = schema:check(o, level + 1)
   end
@@ -437,7 +437,7 @@ function M.detach(bridge, netns, name, level)
   if wrong then
     require("nsbox.mistake").raise("detach: argument 2: " .. wrong, level + 1)
   end
-  local place <close> = require("nsbox.netplace").open(netns, "detach")
+  local place <close> = require("nsbox.netplace").open(bridge._part:place(netns), "detach")
   local found = {}
   for _, part in ipairs(bridge._part.scope._parts) do
     local card = part.verb == "attach" and part.object

@@ -98,7 +98,13 @@ function M.make(part, o, level)
   end
   part.name = o.name
   local idle = #o == 0
-  local p, kinds, _ <close> = plan.build(o, "box", level + 1)
+  local ground
+  local p, kinds, _ <close> = plan.build(o, "box", level + 1, function()
+    -- where its bridge is, whoever's that is
+    local bridge = o.net and o.net[1] and o.net[1][1]
+    ground = (bridge and bridge._part or part):ground()
+    return ground
+  end)
   if idle then
     p.argv, p.idle = nil, true
   else
@@ -120,7 +126,8 @@ function M.make(part, o, level)
     end
     error(err, 0)
   end
-  self.name, self.links, self._scope = o.name, {}, part.scope
+  self.name, self.links, self._scope, self._island = o.name, {}, part.scope,
+    ground.handles and ground
   self._plan, self._kinds, self._options, self._created = p, kinds, o, not idle
   if o.name then
     boxes[o.name], M.named[o.name] = self, self

@@ -88,6 +88,7 @@ function M.make(part, o, level)
     require("nsbox.mistake").raise("bridge: " .. wrong, level + 1)
   end
   o[1] = o[1] or interface.generate "br"
+  o.netns = part:place(o.netns)
   local place <close> = netplace.open(o.netns, "bridge")
   if part:stands(place:named(o[1]), identity(o, place), function(steps)
     return place:has(steps[1])

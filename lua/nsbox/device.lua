@@ -183,14 +183,14 @@ local function data_of(o, spec, below)
 end
 
 -- where the device below is, and what it is called there
-local function open_below(o, verb)
+local function open_below(part, o, verb)
   local below = o.link
   if below == nil then
     return nil
   elseif getmetatable(below) == link.methods then
     return below:_open(verb), below.index
   end
-  return netplace.open(nil, verb), below
+  return netplace.open(part:place(nil), verb), below
 end
 
 -- made without a name for anybody else to open it by, until it bears the mark
@@ -238,8 +238,9 @@ end
 function M.make(part, given, level)
   local verb = part.verb
   local o, kind, spec = checked(verb, given, level + 1)
+  o.netns = part:place(o.netns)
   local place <close> = netplace.open(o.netns, verb)
-  local base <close>, below = open_below(o, verb)
+  local base <close>, below = open_below(part, o, verb)
   local context = { kind = kind, kinds = KINDS, base = base, link = below, of = o }
   if part:stands(place:named(o[1]), identity(o, place, base, below), function(steps)
     return place:has(steps[1])

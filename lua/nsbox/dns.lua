@@ -172,7 +172,8 @@ local function has_resolv(o)
 end
 
 local function raise(op, subject, message, errno, hint)
-  require("nsbox.error").raise { op = op, subject = subject, errno = errno, hint = hint,
+  require("nsbox.error").raise { op = op, subject = subject:gsub("^/proc/self/fd/%d+/", "/"),
+    errno = errno, hint = hint,
     detail = message:gsub("^[^\n]-: ", "") }
 end
 
@@ -220,9 +221,10 @@ local function put(part, op, path, text)
   end):close()
 end
 
-local function for_name(part, op, name, o)
-  local path = DIR .. "/" .. name
-  directory(part, op, DIR)
+local function for_name(part, op, name, o, ground)
+  local dir = ground:directory(op, DIR)
+  local path = dir .. "/" .. name
+  directory(part, op, dir)
   directory(part, op, path)
   if has_resolv(o) then
     put(part, op, path .. "/resolv.conf", resolv_text(o))
@@ -348,8 +350,10 @@ local function looker(netns)
     return nil, { pid = netns }
   elseif type(netns) == "table" and netns.state and netns._plan then
     return nil, { pid = netns.pid, box = netns }
+  elseif type(netns) == "table" and netns._open then
+    return netns.name
   elseif type(netns) == "table" and netns._pin then
-    return netns._pin:match "^/run/netns/([^/]+)$"
+    return netns._pin:match "/run/netns/([^/]+)$"
   elseif type(netns) == "table" and netns.pids then
     return nil, netns.pids[1] and { pid = netns.pids[1] }
   elseif type(netns) == "userdata" and netns.pid then
@@ -376,8 +380,10 @@ function M.apply(part, op, netns, o)
     o = of_host(op)
   end
   if name then
-    require("nsbox.place").open(name, "net", op):close()
-    for_name(part, op, name, o)
+    local ground = type(netns) == "table" and netns._island or require "nsbox.here"
+    local place = ground.place and ground:place(name) or name
+    require("nsbox.place").open(place, "net", op):close()
+    for_name(part, op, name, o, ground)
   else
     for_process(part, op, who, o)
   end
@@ -402,6 +408,7 @@ function M.make(part, netns, level, value)
   if not o then
     mistake.raise("dns: " .. (wrong or "false sets nothing"), level + 1)
   end
+  netns = part:place(netns)
   local where = require("nsbox.netplace").label(netns)
   if not part:stands(where, o == "host" and { "host" } or o) then
     M.apply(part, "dns", netns, o)

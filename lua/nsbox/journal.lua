@@ -325,6 +325,11 @@ function Journal:reset()
   end
 end
 
+--- What is in it so far stays when it is reset.
+function Journal:keep()
+  self._start = self.size
+end
+
 --- A number for the next step.
 -- @treturn integer
 function Journal:number()

@@ -380,6 +380,7 @@ function M.make(part, o, level)
   if not o[1] then
     require("nsbox.mistake").raise("link: which device?", level + 1)
   end
+  o.netns = part:place(o.netns)
   local place <close> = netplace.open(o.netns, "link")
   local record, message, errno = place.nl:link_get(o[1])
   if record then

@@ -104,6 +104,7 @@ local function kept(link, place)
 end
 
 local function lend(link, netns, name)
+  netns = link._part and link._part:place(netns) or netns
   local place <close> = link:_open "set"
   local target <close> = netplace.open(netns, "set")
   local to = target:mark {}
@@ -118,6 +119,7 @@ local function lend(link, netns, name)
   local plan = change.mark(link, place, { to_netns = to.netns, to_nsinode = to.nsinode,
     to_where = to.where, to_dev = name or link.name, mac = record.mac, up = record.up,
     master = record.master, addrs = kept(link, place) })
+  plan._inside = target.island and plan._inside
   change.step(link, "linkset", link.name .. " netns", spec, plan, function(step)
     local ok, message, errno = place.nl:link_set { link.index, netns = target.handle,
       name = step.to_dev }

@@ -286,6 +286,7 @@ local schema = opts.schema("scope", {
     return require("nsbox.pool").check(value)
   end, doc = "subnets for bridges without an address: \"10.20.0.0/16\", or all of one size in "
     .. "it, { \"10.0.0.0/8\", size = 24 }; one or a list" },
+  private = { "boolean", doc = "an island of its own; absent: without the privilege" },
 })
 
 --- Checks the options of a scope.
@@ -294,6 +295,10 @@ local schema = opts.schema("scope", {
 -- @treturn table
 function M.options(o, level)
   o = schema:check(o, level + 1)
+  if o[1] and o.private then
+    require("nsbox.mistake").raise("scope: an island ends with its script, and what has a name "
+      .. "stays: private = true is for a scope without one", level + 1)
+  end
   return o
 end
 

@@ -165,7 +165,7 @@ function M.make(part, o, level)
     require("nsbox.mistake").raise("nat: netns: the bridge is where it is", level + 1)
   end
   local is_bridge = type(what) == "table"
-  local netns = o.netns
+  local netns = part:place(o.netns)
   if is_bridge then
     netns = what._netns
   end

@@ -7,7 +7,6 @@
 --
 -- @module nsbox.netns
 
-local mount = require "nsbox.sys.mount"
 local ns = require "nsbox.sys.ns"
 local netnsdir = require "nsbox.netnsdir"
 local newfile = require "nsbox.newfile"
@@ -16,7 +15,6 @@ local parts = require "nsbox.part"
 
 local DIR <const> = netnsdir.DIR
 local EEXIST <const> = 17
-local ANY_GROUP <const> = "0 2147483647" -- ping needs no privilege
 
 local M = {}
 
@@ -49,7 +47,8 @@ local function taken(path)
 end
 
 local function failure(path, message, errno)
-  return require("nsbox.error").new { op = "netns", subject = path, errno = errno,
+  return require("nsbox.error").new { op = "netns", subject = path:gsub("^/proc/self/fd/%d+/", "/"),
+    errno = errno,
     hint = errno == EEXIST and taken(path) or nil, detail = message:gsub("^[^\n]-: ", "") }
 end
 
@@ -58,15 +57,16 @@ local function raise(...)
 end
 
 -- what is set inside goes with it: no steps
-local function configure(handle, o)
+local function configure(part, handle, o)
   if o.sysctl then
-    local place <close> = require("nsbox.netplace").open(handle, "netns")
+    local place <close> = require("nsbox.netplace").open(handle, "netns", part.scope._island)
     place.label = "netns " .. o[1]
     require("nsbox.setting").write(place, "netns", o.sysctl)
   end
 end
 
 local function give_name(part, handle, path)
+  local ground = part:ground()
   local _, inode = handle:id()
   -- the empty file that the namespace is mounted on
   local file <close> = newfile.new(path, "0444", "", raise)
@@ -76,17 +76,16 @@ local function give_name(part, handle, path)
       local fields, message, errno = file:name()
       local mounted
       if fields then
-        local from = ("/proc/self/fd/%d"):format(handle:fileno())
-        mounted, message, errno = mount.mount(from, path, "none", { "bind" })
+        mounted, message, errno = ground:pin(handle, path)
       end
       return { fields or false, mounted and {} or false },
         not mounted and failure(path, message, errno) or nil
     end)
 end
 
-local function object_of(handle, name, path)
+local function object_of(part, handle, name, path)
   local object = require("nsbox.ns").make { net = handle }
-  object.name, object._pin = name, path
+  object.name, object._pin, object._island = name, path, part.scope._island
   return object
 end
 
@@ -101,29 +100,30 @@ function M.make(part, o, level)
   if not name then
     require("nsbox.mistake").raise("netns: which name?", level + 1)
   end
-  local path = DIR .. "/" .. name
   if part:stands(name, o) then
-    return object_of(require("nsbox.error").check("netns", path, ns.open(path)), name, path)
+    local path = DIR .. "/" .. name
+    return object_of(part, require("nsbox.error").check("netns", path, ns.open(path)), name, path)
   end
-  netnsdir.prepare "netns"
-  local handle, message, errno = ns.newnet(ANY_GROUP)
+  local ground = part:ground()
+  local path = ground:names "netns" .. "/" .. name
+  local handle, message, errno = ground:newnet()
   if not handle then
     local step, why = message:match "^(%w+) [^:]*: (.*)$"
     require("nsbox.error").raise({ op = "netns", step = step or "newnet", subject = name,
       detail = why or message, errno = errno }, { new = { "net" } })
   end
   local ok, err = pcall(function()
-    configure(handle, o)
+    configure(part, handle, o)
     give_name(part, handle, path)
     if o.dns then
-      require("nsbox.dns").apply(part, "netns", name, o.dns)
+      require("nsbox.dns").apply(part, "netns", part:place(name), o.dns)
     end
   end)
   if not ok then
     handle:close()
     error(err, 0)
   end
-  return object_of(handle, name, path)
+  return object_of(part, handle, name, path)
 end
 
 return M

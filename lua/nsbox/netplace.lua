@@ -11,6 +11,7 @@
 local ns = require "nsbox.sys.ns"
 local netlink = require "nsbox.sys.netlink"
 local process = require "nsbox.sys.process"
+local here = require "nsbox.here"
 -- here, not where it is used: an undo at the end of a script may be elsewhere
 local nslist = require "nsbox.nslist"
 
@@ -23,7 +24,8 @@ local EXDEV <const> = 18
 ---@field inode integer of the namespace
 ---@field cookie? integer nil: this process may not ask for it
 ---@field handle userdata of the namespace
----@field label? string for people: "netns blue"; nil: the caller's own
+---@field label? string for people: "netns blue"; nil: where the scope works
+---@field island? nsbox.Island that it is in
 ---@field nft? userdata of `nsbox.nftable.handle`
 local Place = {}
 Place.__index = Place
@@ -34,10 +36,12 @@ local M = {}
 -- `ip addr` show it, and none of those that are known has this number.
 M.PROTOCOL = 110
 
--- how to find it again: "own", "path:…", "pid:PID:IDENTITY", "unknown"
+-- how to find it again: "own", "path:…", "pid:PID:IDENTITY", "island", "unknown"
 local function describe(place)
   if place == nil then
     return "own"
+  elseif type(place) == "table" and place._open then
+    return "island"
   elseif type(place) == "string" then
     return "path:" .. (place:find("/", 1, true) and place or "/run/netns/" .. place)
   end
@@ -60,6 +64,8 @@ function M.label(place)
     return "pid " .. place
   elseif type(place) ~= "table" then
     return place and tostring(place) or nil
+  elseif place._open then
+    return place.name and "netns " .. place.name or nil
   elseif place.pid then
     return place.name and "box " .. place.name or "pid " .. place.pid
   end
@@ -69,8 +75,9 @@ end
 --- Opens a place.
 -- @param place any form of `netns`; nil: the caller's own
 -- @tparam string op the verb that asks, for an Error
+-- @tparam[opt] nsbox.Island island that it is in, where the form does not tell
 -- @treturn nsbox.NetPlace to be closed
-function M.open(place, op)
+function M.open(place, op, island)
   local handle
   if place == nil then
     handle = require("nsbox.error").check(op, OWN, ns.open(OWN))
@@ -78,19 +85,20 @@ function M.open(place, op)
     handle = require("nsbox.place").open(place, "net", op)
   end
   local _, inode = handle:id()
-  local nl, message, errno = netlink.open(handle)
+  island = type(place) == "table" and place._island or island
+  local nl, message, errno = (island or here):netlink(handle)
   if not nl then
     if handle ~= place then
       handle:close()
     end
-    local label = M.label(place)
+    local label = M.label(place) or island and tostring(island)
     require("nsbox.error").raise { op = op, netns = label, errno = errno,
       detail = message:match "^[^:]*: (.*)$" or message,
       hint = require("nsbox.hints").hint(op, "netlink", errno,
         { place = { inode = inode, label = label } }) }
   end
-  return setmetatable({ nl = nl, handle = handle, inode = inode, cookie = handle:cookie(),
-    label = M.label(place), _given = place }, Place)
+  return setmetatable({ nl = nl, handle = handle, inode = inode, cookie = nl:cookie(),
+    label = M.label(place), island = island, _given = place }, Place)
 end
 
 -- what cannot be looked at is not gone
@@ -99,24 +107,39 @@ local function refuse(step, message, errno)
     message, errno), 0)
 end
 
--- a handle of the namespace that a step was done in
+-- the place behind a handle, if it is the one that a step was done in
 local function is_meant(handle, step)
-  if not handle then
-    return nil
+  local _, inode = nil, nil
+  if handle then
+    _, inode = handle:id()
   end
-  local _, inode = handle:id()
+  local nl, message, errno
   if inode == step.nsinode then
-    local cookie, message, errno
-    if step.netns then
-      cookie, message, errno = handle:cookie()
+    nl, message, errno = netlink.open(handle)
+    if nl and nl:cookie() == step.netns then
+      return setmetatable({ nl = nl, handle = handle, inode = step.nsinode, cookie = step.netns,
+        _where = step.where }, Place)
     end
-    if cookie == step.netns then
-      return handle
-    end
-    handle:close()
-    return message and refuse(step, message, errno) or nil
   end
-  handle:close()
+  if nl then
+    nl:close()
+  end
+  if handle then
+    handle:close()
+  end
+  if message then
+    refuse(step, message, errno)
+  end
+end
+
+-- of what is in an island of this process: by what it is there
+local function by_object(step)
+  local ok, place = pcall(M.open, step._given, "undo")
+  if ok and place:has(step) then
+    return place
+  elseif ok then
+    place:close()
+  end
 end
 
 local function by_pid(where)
@@ -143,25 +166,19 @@ end
 -- @treturn ?nsbox.NetPlace nil: it is gone
 -- @raise an Error when this process may not enter it
 function M.find(step)
+  if step._given then
+    return by_object(step)
+  end
   local path = step.where:match "^path:(.*)$"
-  local handle = is_meant(ns.open(OWN), step)
+  local place = is_meant(ns.open(OWN), step)
     or path and is_meant(ns.open(path), step)
     or is_meant(by_pid(step.where), step)
     or by_looking(step)
-  if not handle then
-    -- a name that is gone, or another's, is known to be so
-    if step._elsewhere and not path and not sees_all() then
-      refuse(step, "processes of another pid namespace may be in it", EXDEV)
-    end
-    return nil
+  -- a name that is gone, or another's, is known to be so
+  if not place and step._elsewhere and not path and not sees_all() then
+    refuse(step, "processes of another pid namespace may be in it", EXDEV)
   end
-  local nl, message, errno = netlink.open(handle)
-  if not nl then
-    handle:close()
-    refuse(step, message, errno)
-  end
-  return setmetatable({ nl = nl, handle = handle, inode = step.nsinode, cookie = step.netns,
-    _where = step.where }, Place)
+  return place
 end
 
 --- A form of `netns` that means this place.
@@ -201,6 +218,9 @@ end
 function Place:mark(step)
   self._where = self._where or describe(self._given)
   step.netns, step.nsinode, step.where = self.cookie, self.inode, self._where
+  if self.island then
+    step._given, step._inside = self._given, self.island
+  end
   return step
 end
 
@@ -243,7 +263,8 @@ function Place:failure(op, subject, message, errno, context)
   end
   context = context or {}
   context.place, context.about = self, what
-  return require("nsbox.error").new({ op = op, step = verb, subject = subject, netns = self.label,
+  return require("nsbox.error").new({ op = op, step = verb, subject = subject,
+    netns = self.label or self.island and tostring(self.island) or nil,
     detail = detail or message, errno = errno }, context)
 end
 

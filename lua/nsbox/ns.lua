@@ -302,6 +302,11 @@ local function place_of(self, op)
     end
   end
   local root = enters_user and 0 or nil
+  if self._island then
+    local way = self._island:way(handles)
+    table.move(join, 1, #join, #way + 1, way)
+    join, root = way, 0
+  end
   return { join = join, uid = root, gid = root, setgroups = self._setgroups,
     name = tostring(self) }
 end
@@ -314,7 +319,7 @@ function methods:pin(where)
     error("pin: an object of one kind, this one has " .. table.concat(self.kinds, " "), 2)
   end
   local handle = open_handles(self, "pin", 2)[self.kind]
-  self._pin = require("nsbox.pin").make(handle, self.kind, where, 2)
+  self._pin = require("nsbox.pin").make(handle, self.kind, where, 2, self._island)
   return self
 end
 
@@ -323,7 +328,7 @@ function methods:unpin()
   if not self._pin then
     error("unpin: this object has pinned nothing", 2)
   end
-  require("nsbox.pin").remove(self._pin, 2)
+  require("nsbox.pin").remove(self._pin, 2, self._island)
   self._pin = nil
 end
 

@@ -55,6 +55,19 @@ function Part:step(kind, plan, act)
   return self:_did(step, journal, pcall(act, step))
 end
 
+--- Where the verb works, made ready: an island, or `nsbox.here`.
+-- @treturn table
+function Part:ground()
+  return self.scope:_land(self.verb)
+end
+
+--- What a form of `netns` means where the verb works.
+-- @param netns any form; nil: there
+-- @return a form that means the same from everywhere
+function Part:place(netns)
+  return self:ground():place(netns)
+end
+
 local function remove(list, value)
   for i = #list, 1, -1 do
     if list[i] == value then
@@ -66,6 +79,13 @@ end
 -- a plan becomes a step; the journal that it is to be written to
 function Part:_plan(kind, step)
   undo.load(kind)
+  local island = self.scope._island
+  if island and step.path and island:has(step.path) then
+    step._inside = island
+  end
+  if step._inside then -- it ends with that
+    step.durable = false
+  end
   local journal = step.durable ~= false and self.scope:_writes(self.verb) or nil
   step.kind, step.verb, step.name, step.durable = kind, self.verb, self.name, nil
   if journal then

@@ -4,10 +4,10 @@
 --
 -- @module nsbox.pin
 
-local mount = require "nsbox.sys.mount"
 local fd = require "nsbox.sys.fd"
 local ns = require "nsbox.sys.ns"
 
+local here = require "nsbox.here"
 local netnsdir = require "nsbox.netnsdir"
 
 local DIR <const> = netnsdir.DIR
@@ -41,11 +41,14 @@ end
 -- @tparam string kind
 -- @tparam string where a path that does not exist yet, or a name
 -- @tparam integer level whose line to blame
+-- @tparam[opt] nsbox.Island island to pin it in
 -- @treturn string the path
-function M.make(handle, kind, where, level)
-  local path = path_of("pin", where, kind, level + 1)
+function M.make(handle, kind, where, level, island)
+  local path, ground = path_of("pin", where, kind, level + 1), island or here
   if path:sub(1, #DIR + 1) == DIR .. "/" then
-    require("nsbox.netnsdir").prepare "pin"
+    path = ground:names "pin" .. path:sub(#DIR + 1)
+  elseif island then
+    path = island.root .. path
   end
   local file, message, errno = fd.open(path, { "rdonly", "creat", "excl" }, "0444")
   if not file then
@@ -53,8 +56,7 @@ function M.make(handle, kind, where, level)
   end
   file:close()
   local ok
-  ok, message, errno = mount.mount(("/proc/self/fd/%d"):format(handle:fileno()), path, "none",
-    { "bind" })
+  ok, message, errno = ground:pin(handle, path)
   if not ok then
     os.remove(path)
     fail("pin", path, message, errno)
@@ -65,14 +67,15 @@ end
 --- Removes a pin; one that is gone already is fine.
 -- @tparam string where a path, or a name
 -- @tparam integer level whose line to blame
-function M.remove(where, level)
+-- @tparam[opt] nsbox.Island island that it is pinned in
+function M.remove(where, level, island)
   local path = path_of("unpin", where, "net", level + 1)
   -- another mount is not ours to remove
   local handle, message, errno = ns.open(path)
   local ok
   if handle then
     handle:close()
-    ok, message, errno = mount.umount(path, { "detach" })
+    ok, message, errno = (island or here):unpin(path)
   end
   if not ok and errno == ENOENT then
     return

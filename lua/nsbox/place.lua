@@ -30,6 +30,9 @@ end
 
 -- an object's own handle stays its own: this is another one
 local function open_object(place, kind)
+  if place._open then
+    return place:_open(kind)
+  end
   if place.state and place._handle then
     return open_box(place, kind)
   end
@@ -76,7 +79,7 @@ function M.check(x, kind)
       return true
     end
     return nil, ("'%s' is no path; only network namespaces have names"):format(x)
-  elseif type(x) == "table" and (x._handles or x.state or x.pids) then
+  elseif type(x) == "table" and (x._handles or x.state or x.pids or x._open) then
     return true
   elseif type(x) == "userdata" and not io.type(x) and (x.id or x.pid) then
     if pcall(x.fileno, x) then
@@ -95,6 +98,10 @@ end
 
 -- what to do about a place that cannot be opened, as far as its form tells
 local function hint(place, kind, errno)
+  if type(place) == "table" and place._open then
+    return errno == ENOENT and ("the scope works in a %s: the names there are those that it made")
+      :format(tostring(place._island)) or nil
+  end
   local bare = type(place) == "string" and not place:find("/", 1, true)
   if bare and errno == ENOENT and place:find("^%d+$") then
     return ("'%s' is a name under %s; a pid is a number: %s = %s"):format(place, NETNS_DIR, kind,

@@ -170,10 +170,10 @@ function Opened:__close()
   end
 end
 
-local function open_places(plan, chosen, op, opened)
+local function open_places(plan, chosen, op, opened, ground)
   for kind, what in next, chosen do
     if what ~= true then
-      local handle = require("nsbox.place").open(what, kind, op)
+      local handle = require("nsbox.place").open(ground and ground:place(what) or what, kind, op)
       plan.join = plan.join or {}
       plan.join[#plan.join + 1] = handle
       opened[#opened + 1] = handle ~= what and handle or nil
@@ -181,21 +181,25 @@ local function open_places(plan, chosen, op, opened)
   end
 end
 
-local function add_namespaces(plan, chosen, op)
-  local new, joins = {}, false
+local function add_namespaces(plan, chosen, op, ground)
+  local new, joined = {}, {}
   for kind, what in next, chosen do
     if what == true then
       new[#new + 1] = kind
     else
-      joins = true
+      joined[kind] = what
     end
   end
   plan.new = new
-  if not joins then
+  if ground and ground.handles then -- it is a child of the island
+    plan.join = ground:way(joined)
+    plan.dumpable = true -- nobody is there who is not its owner
+  end
+  if not next(joined) then
     return nil
   end
   local opened = setmetatable({}, Opened)
-  local ok, err = pcall(open_places, plan, chosen, op, opened)
+  local ok, err = pcall(open_places, plan, chosen, op, opened, ground)
   if not ok then
     Opened.__close(opened)
     error(err, 0)
@@ -415,10 +419,10 @@ local function box_reader(o)
 end
 
 -- the kinds in which the box is not with its caller
-local function own_kinds(chosen)
+local function own_kinds(chosen, island)
   local kinds = {}
   for _, kind in ipairs(KINDS) do
-    kinds[#kinds + 1] = chosen[kind] and kind or nil
+    kinds[#kinds + 1] = (chosen[kind] or island and island.handles[kind]) and kind or nil
   end
   return kinds
 end
@@ -427,10 +431,11 @@ end
 -- @tparam table o options, checked by a schema of `fields`
 -- @tparam string op the verb, for errors
 -- @tparam integer level whose line to blame for options that exclude each other
+-- @tparam[opt] function ground tells where it is made: an island, or `nsbox.here`
 -- @treturn table for `sys.process.spawn`
 -- @treturn table the kinds in which the box is not with its caller
 -- @treturn ?table what was opened for the launch: close it after that
-function M.build(o, op, level)
+function M.build(o, op, level, ground)
   local chosen = choose(o)
   local idle = op == "box" and #o == 0
   local wrong = not idle and program.conflict(o) or conflict(o, chosen)
@@ -439,10 +444,13 @@ function M.build(o, op, level)
   if wrong then
     require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
   end
+  ground = ground and ground()
+  local island = ground and ground.handles and ground
   local euid, egid = process.geteuid()
   local who = { euid = euid, egid = egid }
   if chosen.user == true then
     plan.maps = require("nsbox.idmap").resolve(o.maps, op, who)
+    plan.maps = island and island:box_maps(plan.maps, op) or plan.maps
   end
   plan.no_new_privs = o.no_new_privs
   if plan.no_new_privs == nil then
@@ -458,14 +466,14 @@ function M.build(o, op, level)
   if chosen.mnt == true then
     plan.mounts = mounts_of(plan, o, chosen)
   end
-  local privileged = chosen.user or euid == 0
+  local privileged = chosen.user or island or euid == 0
   add_caps(plan, o, privileged)
   plan.setsid = not o.bare
   plan.init = o.init
   plan.env, plan.path = program.environment(o.env, user and user.home
     or privileged and "/root" or "/")
   -- what it opens is closed when it raises: nothing that may raise comes after
-  return plan, own_kinds(chosen), add_namespaces(plan, chosen, op)
+  return plan, own_kinds(chosen, island), add_namespaces(plan, chosen, op, ground)
 end
 
 return M

@@ -11,8 +11,10 @@ local program = require "nsbox.program"
 local schema = opts.schema("run", plan.fields)
 
 -- with a network, or names, there is more to undo than a process
-local function connected(given)
-  local scope <close> = require("nsbox.scope").new()
+local function connected(given, o)
+  local bridge = o.net and o.net[1][1]
+  local scope <close> = require("nsbox.scope").new { _here = true,
+    _island = bridge and bridge._part and bridge._part.scope._island }
   local box = scope:_make("box", given, 3)
   box:start()
   local result = box:wait()
@@ -41,7 +43,7 @@ local function run(o)
     require("nsbox.mistake").raise("run: " .. wrong, 2)
   end
   if o.net or o.dns then
-    return connected(given)
+    return connected(given, o)
   end
   local p, _, _ <close> = plan.build(o, "run", 2)
   local running <close> = process.start("run", p, stream.open(o, stream.INHERIT), o.timeout)

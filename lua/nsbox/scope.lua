@@ -26,9 +26,20 @@ local METHODS <const> = { attach = "nsbox.attach" }
 ---@class nsbox.Scope
 ---@field name? string of a named scope
 ---@field private boolean whether it works on an island of its own
+---@field ns nsbox.Namespaces where it works
 ---@field boxes table the boxes that have a name, by it
 local Scope = { __name = "nsbox.scope" }
-Scope.__index = Scope
+
+-- what is found out, or made, when it is asked for
+local computed = {}
+
+function Scope.__index(self, key)
+  local f = computed[key]
+  if f then
+    return f(self)
+  end
+  return Scope[key]
+end
 
 local M = {}
 
@@ -38,7 +49,7 @@ end
 
 local function new(fields)
   local self = fields or {}
-  self.private, self.boxes, self._parts, self._pid = false, {}, {}, process.getpid()
+  self.boxes, self._parts, self._pid = {}, {}, process.getpid()
   return setmetatable(self, Scope)
 end
 
@@ -66,6 +77,44 @@ end }
 
 function Scope:_own(journal)
   self._journal, self._ending = journal, setmetatable({ scope = self }, Ending)
+end
+
+-- where it works ---------------------------------------------------------------------
+
+-- what was asked for, else what this process may do; a named scope is never moved
+function computed.private(self)
+  if self._wanted == nil then
+    self._wanted = not self._named and not self._here and not require("nsbox.island").is_needless()
+  end
+  return self._wanted
+end
+
+-- Where it works: on an island, which is made where the scope has one and it is not
+-- there yet, or here.
+function Scope:_land(op)
+  if self._island or not self.private then
+    return self._island or require "nsbox.here"
+  end
+  local part = require("nsbox.part").new(self, "island")
+  local ok, island = pcall(require("nsbox.island").make, part, op)
+  if not ok then
+    part:undo()
+    error(island, 0)
+  end
+  part.object, self._island, self._ground = island, island, part
+  -- it stays in the journal, whatever becomes of the rest
+  self._journal:keep()
+  return island
+end
+
+function computed.ns(self)
+  if self._closed then
+    mistake("ns: the scope is closed", 3)
+  end
+  if not self._ns then
+    self._ns = self:_land("scope.ns"):object()
+  end
+  return self._ns
 end
 
 -- the mark of the links that this run makes: in the request that makes each
@@ -265,32 +314,47 @@ local function settle(parts)
   end
 end
 
-local function undo_all(self)
+-- the parts, and before them the island that they may be on
+local function all_parts(self)
+  local list = { self._ground }
+  table.move(self._parts, 1, #self._parts, #list + 1, list)
+  return list
+end
+
+local function undo_all(self, parts)
   local steps = {}
-  for _, part in ipairs(self._parts) do
-    table.move(part.steps, 1, #part.steps, #steps + 1, steps)
+  for _, part in ipairs(parts) do
+    for _, step in ipairs(part.steps) do
+      -- with the island goes what is on it
+      step.over = step.over or step._inside and self._ground ~= nil
+      steps[#steps + 1] = step
+    end
   end
   local failures = #steps > 0 and require("nsbox.undo").run(steps, { whole = true }) or {}
-  settle(self._parts)
+  settle(parts)
   return failures
 end
 
 -- lets go of the journal, which is not needed when nothing is left
 local function finish(self)
-  local failures = undo_all(self)
+  local parts = all_parts(self)
+  if self._ns then
+    self._ns:_settle()
+  end
+  local failures = undo_all(self, parts)
   local journal = self._journal
   local whole = true
-  for _, part in ipairs(self._parts) do
+  for _, part in ipairs(parts) do
     for _, step in ipairs(part.steps) do
       whole = whole and step.over
     end
   end
   if journal and (self._named or not whole) then
-    for _, part in ipairs(self._parts) do
+    for _, part in ipairs(parts) do
       part:note "undone"
     end
   end
-  self._parts, self.boxes, self._journal = {}, {}, nil
+  self._parts, self.boxes, self._journal, self._ground = {}, {}, nil, nil
   if not journal then
     return failures
   elseif whole and not (self._named and self._named:keeps()) then
@@ -334,6 +398,10 @@ function Scope:release()
     local it = parts[i].object or parts[i] -- a verb that failed has no object
     it:release()
   end
+  if self._ground and #parts > 0 then -- it ends with the script
+    self._ground:note "kept"
+    self._ground = nil
+  end
 end
 
 --- Of a named scope: what was made stands; what an earlier run made and this
@@ -376,18 +444,25 @@ local function count(self)
 end
 
 function Scope:__tostring()
-  return ("scope %s(%s): %s"):format(self.name and ('"%s" '):format(self.name) or "",
-    self._closed and "closed" or "here", count(self))
+  local where = self._closed and "closed" or not self.private and "here"
+    or tostring(self._island or ("private island of uid %d"):format(process.geteuid()))
+  return ("scope %s(%s): %s"):format(self.name and ('"%s" '):format(self.name) or "", where,
+    count(self))
 end
 
 M.new = new
 
 -- an anonymous one; where nobody keeps journals there is nothing to recover
 local function open_anonymous(o)
+  if o and o.private == false and not require("nsbox.island").is_needless() then
+    require("nsbox.error").raise { op = "scope", code = "EPERM",
+      detail = "this process may not change the network that it is in",
+      hint = "without private = false the scope works on an island of its own" }
+  end
   if require("nsbox.sys.fd").stat((require("nsbox.rundir").path())) then
     require("nsbox.scopes").recover_quietly "scope"
   end
-  return new { _pool = o and o.pool }
+  return new { _pool = o and o.pool, _wanted = o and o.private }
 end
 
 -- the scope behind nsbox.VERB; it must be there before what it owns, so that
@@ -423,9 +498,11 @@ end
 -- @tparam[opt] table|string o `{ name, timeout = 10, prune = true }`: how long to wait for
 --   another run of the same scope; whether a commit removes what was not declared. With or
 --   without a name `pool`: the subnets for bridges without an address, `"10.20.0.0/16"`, or
---   `{ "10.0.0.0/8", size = 24 }`, one or a list; default 172.17 to 172.31, 192.168, 10
+--   `{ "10.0.0.0/8", size = 24 }`, one or a list; default 172.17 to 172.31, 192.168, 10;
+--   without one `private`: true, an island of its own; false, here or not at all; absent: here,
+--   if this process may change the network here
 -- @treturn nsbox.Scope
--- @raise an Error, ETIMEDOUT: another run has it
+-- @raise an Error, ETIMEDOUT: another run has it; EPERM: `private = false`, without the privilege
 return setmetatable(M, {
   __name = "nsbox.scope",
   __call = function(_, o)

@@ -166,7 +166,7 @@ function M.make(part, netns, level, values)
   elseif #settings == 0 then
     mistake.raise("sysctl: which settings? { [\"net.ipv4.ip_forward\"] = 1 }", level + 1)
   end
-  local place <close> = netplace.open(netns, "sysctl")
+  local place <close> = netplace.open(part:place(netns), "sysctl")
   local words = {}
   for i, setting in ipairs(settings) do
     words[i] = setting.key .. "=" .. setting.value

@@ -117,6 +117,9 @@ end
 -- @treturn nsbox.Cable
 function M.make(part, o, level)
   local list = ends_of(schema:check(o, level + 1), level + 1)
+  for _, this in ipairs(list) do
+    this.netns = part:place(this.netns)
+  end
   local name, spec = identity(list)
   local p = { part = part, ends = list, prepare = prepare, finish = complete, object =
     setmetatable({ {}, {} }, Cable) }

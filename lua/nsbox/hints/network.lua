@@ -107,8 +107,8 @@ end
 
 -- privilege -----------------------------------------------------------------------
 
-local ISLANDS <const> = "private networks of an ordinary user are to come; today: "
-  .. "unshare -Urnm lua5.4 script.lua"
+local ISLANDS <const> = "a scope without a name works on an island of its own; or the whole "
+  .. "script: unshare -Urnm lua5.4 script.lua"
 
 local function own_userns()
   return machine.initial_userns() and "the initial user namespace"

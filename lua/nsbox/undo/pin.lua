@@ -5,8 +5,8 @@
 --
 -- @module nsbox.undo.pin
 
-local mount = require "nsbox.sys.mount"
 local ns = require "nsbox.sys.ns"
+local here = require "nsbox.here"
 local undo = require "nsbox.undo"
 
 local ENOENT <const>, EINVAL <const> = 2, 22
@@ -36,7 +36,7 @@ end
 function M.undo(steps, fail)
   for _, step in ipairs(steps) do
     if is_ours(step) then
-      local ok, message, errno = mount.umount(step.path, { "detach", "nofollow" })
+      local ok, message, errno = (step._inside or here):unpin(step.path)
       if not ok and errno ~= ENOENT and errno ~= EINVAL then
         fail(step, undo.failure(step.path, message:gsub("^.-: ", ""), errno))
       end
