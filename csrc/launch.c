@@ -357,8 +357,12 @@ static int listen_to(struct nb_launch *l)
 		if (n < 0)
 			return fail(l, errno, "handshake");
 		if (n != sizeof(r)) {
-			if (l->supervise) /* killed before it could report */
+			/* killed before it could report */
+			if (l->supervise)
 				return fail(l, ECHILD, "init");
+			if (l->gate || l->function)
+				return fail(l, ESRCH,
+					    l->gate ? "gate" : "started");
 			nb_close(l->ctl);
 			l->ctl = -1;
 			return 0;
@@ -373,6 +377,7 @@ static int listen_to(struct nb_launch *l)
 				return -1;
 			break;
 		case NB_READY:
+			l->gate = false;
 			l->gated = true;
 			return 0;
 		case NB_STARTED:

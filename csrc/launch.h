@@ -20,6 +20,7 @@ struct nb_launch {
 	bool init;	/* nsbox-init runs part of the plan */
 	bool supervise; /* and stays: STARTED comes instead of end of file */
 	bool function;	/* fork(2): a Lua function takes over in the child */
+	bool gate;	/* it has yet to come to its gate */
 
 	/* what came of it; descriptors are -1 when there is none */
 	pid_t pid;

@@ -370,6 +370,7 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	pdeathsig = deathsignal(b);
 	joined = putjoins(b, &joins, &njoins);
 	idle = nb_fieldbool(L, t, "idle", false);
+	l->gate = nb_fieldbool(L, t, "gate", false);
 	l->supervise = idle || nb_fieldbool(L, t, "init", false);
 	l->init = !l->function && needs_init(b, njoins);
 

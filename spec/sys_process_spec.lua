@@ -1113,6 +1113,31 @@ describe("nsbox.sys.process.spawn", function()
       assert.error_matches(function() p:status() end, "closed")
     end)
 
+    it("is not taken for reached when the child is killed on its way", function()
+      local dir = tmpdir()
+      sh(("mkfifo %s/a %s/b"):format(dir, dir))
+      -- the child comes past the first, and waits at the second
+      spew(dir .. "/helper", ([[
+        ( read line < %s/a
+          for p in $(cat /proc/$$/task/$$/children); do
+            grep -q victim /proc/$p/comm && kill -9 $p
+          done ) &
+        exec "$@"
+      ]]):format(dir))
+      for _, case in ipairs {
+        { "process.spawn(plan)", "gate", 'argv = { "/bin/true" }, gate = true,' },
+        { "process.clone(plan, print)", "started", "" },
+      } do
+        local out = c.script(([[
+          local process = require "nsbox.sys.process"
+          local plan = require "children".box { %s
+            writes = { { "/proc/self/comm", "victim" }, { "%s/a", "x" }, { "%s/b", "x" } } }
+          print(%s)
+        ]]):format(case[3], dir, dir, case[1]), "sh " .. dir .. "/helper env")
+        assert.equal(("nil\t%s: No such process\t3\t%s\tnil\n"):format(case[2], case[2]), out)
+      end
+    end)
+
     it("leaves nothing when it is closed, or forgotten", function()
       local pids = {}
       do

@@ -253,6 +253,12 @@ M.init = {
   end,
 }
 
+local function killed()
+  return "the process was killed before its program was started (out of memory?)"
+end
+
+M.gate, M.started = { ESRCH = killed }, { ESRCH = killed }
+
 local function no_capability()
   return "a capability can be kept only where the process has it: a user's box has all of them "
     .. "inside, a process without a user namespace just its own"
