@@ -6,8 +6,9 @@
 -- namespaces of his own for it. Each recipe is killed KILLS times, half of them
 -- at system calls (strace(1) delivers the signal when the script enters one;
 -- with many kills, at every one of them in turn), half at random times. After
--- each the scopes are recovered by another process, this one, and the machine
--- is compared with how it was before. The last line has the sums.
+-- each the scopes are recovered and the named ones removed, by scripts that are
+-- killed at that in the same way, and then by this process; and the machine is
+-- compared with how it was before. The last line has the sums.
 
 local here = arg[0]:match "^(.*)/" or "."
 local INSIDE = "NSBOX_CRASH_INSIDE"
@@ -32,6 +33,10 @@ local fd, process = nsbox.sys.fd, nsbox.sys.process
 local PATIENCE <const> = 20 -- seconds for what the kernel ends after a process
 
 -- the machine ---------------------------------------------------------------------
+
+local function sh(command)
+  os.execute("{ " .. command .. "; } >/dev/null 2>&1")
+end
 
 local function slurp(path)
   local f = io.open(path, "rb")
@@ -141,6 +146,16 @@ end
 local script = os.tmpname()
 local log = os.tmpname()
 
+-- scripts that undo: what is recovered may still stand
+local RECOVER = [[require "nsbox".scope.recover()]]
+local REMOVE = [[
+  local scopes = require "nsbox".scope
+  scopes.recover()
+  for _, scope in ipairs(scopes.list()) do
+    if not scope.anonymous then scopes.remove(scope.name) end
+  end
+]]
+
 -- what looks for leaks at the end cannot do so in a process that is traced
 local function environment(is_traced)
   local env = {}
@@ -166,22 +181,23 @@ local function wait(p, seconds)
   return next(ready) ~= nil
 end
 
-local function lua_words()
+local function lua_words(code)
+  if code then return os.getenv "LUA" or "lua5.4", "-e", code end
   return os.getenv "LUA" or "lua5.4", script
 end
 
-local function traced(options)
+local function traced(options, text)
   local words = { "strace", "-qq", "-o", log }
   table.move(options, 1, #options, #words + 1, words)
-  words[#words + 1], words[#words + 2] = lua_words()
+  for _, word in ipairs { lua_words(text) } do words[#words + 1] = word end
   local p = start(words, true)
   assert(wait(p, 60), "the recipe hangs")
   return p:status()
 end
 
 -- every system call from the first one that touches the state: { name, which one of it }
-local function points()
-  assert(traced {} == "exit")
+local function points(code)
+  assert(traced({}, code) == "exit")
   local counts, found, begun = {}, {}, false
   for line in io.lines(log) do
     local name = line:match "^([%w_]+)%("
@@ -194,12 +210,12 @@ local function points()
   return found
 end
 
-local function kill_at(point)
-  traced { "-e", ("inject=%s:signal=KILL:when=%d"):format(point[1], point[2]) }
+local function kill_at(point, code)
+  traced({ "-e", ("inject=%s:signal=KILL:when=%d"):format(point[1], point[2]) }, code)
 end
 
-local function kill_after(seconds)
-  local p = start { lua_words() }
+local function kill_after(seconds, code)
+  local p = start { lua_words(code) }
   if not wait(p, seconds) then
     p:kill "KILL"
     wait(p)
@@ -207,12 +223,21 @@ local function kill_after(seconds)
   p:status()
 end
 
-local function duration()
-  local p, from = start { lua_words() }, process.clock()
+local function duration(text)
+  local p, from = start { lua_words(text) }, process.clock()
   wait(p)
   local how, code = p:status()
   assert(how == "exit" and code == 0, "the recipe fails by itself")
   return process.clock() - from
+end
+
+-- what cannot be recovered, or was lost by that: nil, or why
+local function recover(recipe)
+  local ok, err = pcall(nsbox.scope.recover)
+  if not ok then return "recover: " .. tostring(err) end
+  for _, name in ipairs(recipe.stands) do
+    if not lfs.attributes("/run/netns/" .. name) then return "committed, and gone: " .. name end
+  end
 end
 
 -- what cannot be undone: nil, or why
@@ -227,15 +252,31 @@ local function undo()
   end
 end
 
--- undoes, and compares; nil: nothing is left. A child that was being started
+-- tries until there is nothing to say, or for long. A child that was being started
 -- when the script was killed holds its locks until it has seen that.
-local function left(before)
+local function settle(try)
   local deadline, found = process.clock() + PATIENCE
   repeat
-    found = undo() or difference(before, machine())
+    found = try()
     if found then fd.poll({}, 0.002) end
   until not found or process.clock() > deadline
   return found
+end
+
+-- undoes, and compares; nil: nothing is left. interrupt(script) runs one that undoes, and
+-- kills it
+local function left(recipe, before, interrupt)
+  local lost
+  if interrupt and recipe.stands then
+    interrupt(RECOVER)
+    lost = settle(function() return recover(recipe) end)
+  end
+  if interrupt then interrupt(REMOVE) end
+  return lost or settle(function()
+    local found = undo()
+    if recipe.cleanup then sh(recipe.cleanup) end
+    return found or before and difference(before, machine())
+  end)
 end
 
 -- all -----------------------------------------------------------------------------
@@ -251,9 +292,9 @@ stranger = other:pid()
 os.execute(("ip link add card type veth peer card netns %d"):format(stranger))
 
 local sums = { 0, 0, 0 }
-local function count(which, what, before)
+local function count(which, what, ...)
   sums[which] = sums[which] + 1
-  local found = left(before)
+  local found = left(...)
   if found then
     sums[3] = sums[3] + 1
     print(("LEFT after %s\n%s"):format(what, found))
@@ -278,22 +319,37 @@ for _, recipe in ipairs(chosen) do
   local f <close> = assert(io.open(script, "w"))
   f:write(("local nsbox, stranger = require 'nsbox', %d\n%s"):format(stranger, code))
   f:flush()
+  local function prepare()
+    if recipe.before then duration(recipe.before) end
+  end
+  prepare()
   local seconds = duration()
-  left(machine())
+  left(recipe)
   local before = machine()
+  prepare()
   local all = points()
-  left(before)
+  left(recipe, before)
+  -- what is left in the middle of it, and what undoing that takes
+  prepare()
+  kill_at(all[#all // 2])
+  local undoing, longest = points(REMOVE), duration(REMOVE)
+  left(recipe, before)
   local half = math.ceil(kills / #chosen / 2)
   local step = #all / half
   for i = 1, half do
     local point = all[math.floor((i - 1) * step) % #all + 1]
+    prepare()
     kill_at(point)
-    count(1, ("%s, killed at %s number %d"):format(name, point[1], point[2]), before)
+    local at = undoing[math.random(#undoing)]
+    count(1, ("%s, killed at %s number %d, and at %s number %d of the undo"):format(name,
+      point[1], point[2], at[1], at[2]), recipe, before, function(undoer) kill_at(at, undoer) end)
   end
   for _ = 1, half do
-    local after = math.random() * seconds * 1.1
+    local after, later = math.random() * seconds * 1.1, math.random() * longest * 1.5
+    prepare()
     kill_after(after)
-    count(2, ("%s, killed after %.1f ms"):format(name, after * 1e3), before)
+    count(2, ("%s, killed after %.1f ms, and %.1f ms of the undo"):format(name, after * 1e3,
+      later * 1e3), recipe, before, function(undoer) kill_after(later, undoer) end)
   end
   print(("%-20s %4d system calls, killed at %d; %d times at random"):format(name, #all, half, half))
 end

@@ -1,7 +1,9 @@
 -- What is killed: one recipe for each verb, and some together. A recipe gets
 -- `nsbox`, and `stranger`, the pid of a process in a network namespace that is
 -- not the script's. Each ends by undoing what it made, or by keeping it as a
--- named scope, which the harness then removes.
+-- named scope, which the harness then removes. `before` is run, and not killed,
+-- before each; `stands` are the names of namespaces that are there after each
+-- recovery, `cleanup` is a command that removes what may have been released.
 
 return {
   { "box", [[
@@ -146,4 +148,28 @@ return {
     s:bridge "br1"
     s:close()
   ]] },
+  { "later run", [[
+    local s = nsbox.scope { "shop" }
+    s:netns "blue"
+    s:netns "red"
+    s:bridge { "br1", netns = "blue" }
+    s:commit()
+    s:bridge "br2"
+    s:close()
+  ]], before = [[
+    local s = require "nsbox".scope { "shop" }
+    s:netns "blue"
+    s:netns "green"
+    s:bridge { "br0", netns = s:netns "grey" }
+    s:commit()
+  ]], stands = { "blue" } },
+  { "release", [[
+    local s <close> = nsbox.scope()
+    local one = s:netns "one"
+    s:netns "two"
+    local br = s:bridge "br0"
+    s:bridge "br1"
+    one:release()
+    br:release()
+  ]], cleanup = "ip link del br0; ip netns del one" },
 }
