@@ -8,6 +8,8 @@
 #include "launch.h"
 #include "nb.h"
 
+#define ALL_CAPS ((UINT64_C(1) << 63) - 1)
+
 struct nb_builder {
 	lua_State *L;
 	struct nb_arena a; /* holds the plan; moves as it grows */

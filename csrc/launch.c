@@ -33,9 +33,6 @@
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10U
 #endif
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
 
 /* plan.c needs two paths of 4 kB at once */
 #define STACK_SIZE (32 * 1024)

@@ -6,8 +6,14 @@
 
 #include <stdbool.h>
 #include <sys/types.h>
+#include <sys/wait.h>
 
 #include "plan.h"
+
+/* younger than some headers */
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
 
 struct nb_launch {
 	struct nb_plan *plan;

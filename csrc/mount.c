@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "bare.h"
 #include "nb.h"
 #include "plan.h"
 
@@ -45,9 +46,6 @@
 #define OPEN_TREE_CLOEXEC O_CLOEXEC
 #define MOVE_MOUNT_F_EMPTY_PATH 4
 #define MOVE_MOUNT_T_SYMLINKS 0x10
-#endif
-#ifndef AT_RECURSIVE
-#define AT_RECURSIVE 0x8000
 #endif
 
 /* MOUNT_ATTR_RELATIME is 0: a bit of our own, until the kernel's are made */

@@ -18,6 +18,11 @@
 
 #include "nsbox.h"
 
+/* younger than some headers of libc, which write it so */
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x00000080
+#endif
+
 #define NB_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* metatable names: users read them in argument errors */

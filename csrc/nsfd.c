@@ -17,10 +17,6 @@
 
 #include "nb.h"
 
-#ifndef CLONE_NEWTIME
-#define CLONE_NEWTIME 0x80
-#endif
-
 /* newer than the headers of most distributions; linux 6.11 */
 #define PIDFD_IOCTL(n) _IO(0xFF, n)
 

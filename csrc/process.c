@@ -22,10 +22,6 @@
 #include "process.h"
 #include "spawn.h"
 
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
-
 static struct nb_process *check_process(lua_State *L)
 {
 	struct nb_process *p = luaL_checkudata(L, 1, NB_PROCESS);

@@ -24,11 +24,6 @@
 #include "builder.h"
 #include "spawn.h"
 
-#ifndef CLONE_NEWTIME
-#define CLONE_NEWTIME 0x00000080
-#endif
-
-#define ALL_CAPS ((UINT64_C(1) << 63) - 1)
 #define FIXED_STEPS 48
 #define MAX_JOIN 64
 #define DEFAULT_PATH                                                           \
@@ -345,8 +340,12 @@ static int deathsignal(struct nb_builder *b)
 {
 	int sig = 0;
 
-	if (lua_getfield(b->L, b->table, "pdeathsig") != LUA_TNIL)
+	if (nb_fieldstring(b->L, b->table, "pdeathsig", NULL)) {
+		lua_getfield(b->L, b->table, "pdeathsig");
 		sig = nb_checksignal(b->L, -1);
+	} else {
+		lua_pushnil(b->L);
+	}
 	lua_pop(b->L, 1);
 	return sig;
 }

@@ -5,8 +5,6 @@
  */
 #include "builder.h"
 
-#define ALL_CAPS ((UINT64_C(1) << 63) - 1)
-
 static const char *const cap_fields[] = {
     "bounding", "permitted", "effective", "inheritable", "ambient", NULL};
 
@@ -68,7 +66,9 @@ void nb_addprivilege(struct nb_builder *b, int pdeathsig)
 
 	if (lua_getfield(L, b->table, "caps") != LUA_TNIL) {
 		t = lua_gettop(L);
-		luaL_checktype(L, t, LUA_TTABLE);
+		if (!lua_istable(L, t))
+			luaL_error(L, "caps: expected a table, got %s",
+				   luaL_typename(L, t));
 		nb_checkfields(L, t, cap_fields, "caps");
 		nb_stepx(b, NB_STEP_BOUNDING,
 			 capfield(b, t, "bounding", ALL_CAPS));

@@ -37,7 +37,9 @@ void nb_takemaps(struct nb_builder *b)
 	if (lua_getfield(L, b->table, "maps") == LUA_TNIL)
 		return;
 	t = lua_gettop(L);
-	luaL_checktype(L, t, LUA_TTABLE);
+	if (!lua_istable(L, t))
+		luaL_error(L, "maps: expected a table, got %s",
+			   luaL_typename(L, t));
 	nb_checkfields(L, t, map_fields, "maps");
 	l->setgroups = nb_fieldstring(L, t, "setgroups", NULL);
 	if (l->setgroups && strcmp(l->setgroups, "deny") != 0 &&

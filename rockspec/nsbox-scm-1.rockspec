@@ -11,7 +11,7 @@ and as an ordinary user, without running other programs to do it.]],
   license = "MIT",
 }
 supported_platforms = { "linux" }
-dependencies = { "lua ~> 5.4" }
+dependencies = { "lua ~> 5.4", "luafilesystem >= 1.8" }
 external_dependencies = {
   LIBCAP = { header = "sys/capability.h" },
   LIBNL3 = { header = "libnl3/netlink/netlink.h" },

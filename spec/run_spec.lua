@@ -220,6 +220,7 @@ describe("nsbox.run refuses, at the caller's line and before anything is done,",
       "caps: 'net_admn' is no capability (did you mean 'net_admin'?)")
     misuse({ "true", caps = { ambiant = {} } },
       "unknown option 'ambiant' (did you mean 'ambient'?)")
+    misuse({ "true", caps = "none" }, "caps: 'none' is no capability; {} keeps none")
     misuse({ "true", caps = { ambient = { "root" } } }, "'root' is no capability")
   end)
 

@@ -59,7 +59,9 @@ local function cap_list(value)
   end
   for i, word in ipairs(value) do
     local name = type(word) == "string" and word:lower():gsub("^cap_", "")
-    if not known[name] then
+    if name == "none" then
+      return nil, "'none' is no capability; {} keeps none"
+    elseif not known[name] then
       local near = require("nsbox.mistake").suggest(tostring(word), known)
       return nil, ("'%s' is no capability%s"):format(tostring(word),
         near and (" (did you mean '%s'?)"):format(near) or ", see capabilities(7)")

@@ -21,7 +21,8 @@ if not os.getenv(INSIDE) then
   local user = io.popen "id -u":read "a" ~= "0\n"
   -- the shell is pid 1 there, and reaps what loses its parent
   os.exit((os.execute(("%s=1 exec unshare %s -nmpf --kill-child --mount-proc --propagation private "
-    .. "sh -c 'mount -t tmpfs -o mode=755 tmpfs /run && \"$@\"; exit $?' crash %s %s %s"):format(
+    .. "sh -c 'mount -t tmpfs -o mode=755 tmpfs /run || exit; [ ! -d /etc/netns ] || "
+    .. "mount -t tmpfs tmpfs /etc/netns; \"$@\"; exit $?' crash %s %s %s"):format(
     INSIDE, user and "-Ur" or "", os.getenv "LUA" or "lua5.4", quote(arg[0]),
     table.concat(words, " ")))) and 0 or 1, true)
 end

@@ -74,7 +74,10 @@ local function helper_refused(name)
       return ("/etc/%s does not give this range to the user who asks; as root: usermod "
         .. "--add-%ss START-END USER"):format(ids_word(name), ids_word(name))
     end
-    if machine.status("NoNewPrivs") == "1" then
+    if said:find("determine your user name", 1, true) then
+      return ("uid %d has no entry in /etc/passwd, where %s looks for its name")
+        :format(machine.ids().uid, name)
+    elseif machine.status("NoNewPrivs") == "1" then
       return "no_new_privs is set on this process, so the setuid bit of " .. name
         .. " has no effect: only maps = \"self\" works here"
     end

@@ -468,6 +468,10 @@ M.tuntap_add = {
     return lacks("tun", "tun")
   end,
   EACCES = function()
+    local mount = machine.mount_of "/dev/net/tun"
+    if mount and machine.has_option(mount, "nodev") then
+      return ("/dev/net/tun is on a mount without devices (%s, nodev)"):format(mount.point)
+    end
     return "making a tun or tap device takes /dev/net/tun open for writing: see its mode"
   end,
 }
