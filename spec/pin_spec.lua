@@ -131,6 +131,7 @@ describe("a pin", function()
       other:pin(DIR .. "/pin")
       for _, name in ipairs { "file", "dir", "pin" } do
         local err = blame.failure(function() made:pin(DIR .. "/" .. name) end, "EEXIST")
+        same(("pin %s/%s: File exists (EEXIST)"):format(DIR, name), tostring(err):match "^[^\n]*")
         same("pin", err.op)
         same(DIR .. "/" .. name, err.subject)
       end

@@ -16,7 +16,7 @@ local ENOENT <const>, EINVAL <const> = 2, 22
 local M = {}
 
 local function fail(op, subject, message, errno)
-  require("nsbox.error").raise { op = op, subject = subject, detail = message, errno = errno }
+  require("nsbox.error").check(op, subject, nil, message, errno)
 end
 
 -- where a name or a path is; a name is for network namespaces only
