@@ -191,6 +191,40 @@ static int netlink_cookie(lua_State *L)
 }
 
 /***
+The longest packet of a device: less than its record, and by ioctl, so that the
+kernel does not deal with a change of its carrier first, as @{link_get} makes it
+do (Linux 6.8), for which it may have to wait for all processors.
+@function mtu
+@tparam string|integer link name or index
+@treturn integer
+@return[2] nil, message, errno: ENODEV
+@see netdevice(7)
+*/
+static int netlink_mtu(lua_State *L)
+{
+	struct nbl *h = nbl_check(L, 1);
+	struct ifreq ifr;
+	int index, failed, rc;
+
+	luaL_checkany(L, 2);
+	nbl_begin(h, "mtu", NULL);
+	failed = nbl_index(L, h, 2, "mtu", "link", &index);
+	if (failed)
+		return failed;
+	memset(&ifr, 0, sizeof(ifr));
+	ifr.ifr_ifindex = index;
+
+	rc = ioctl(h->h.fd, SIOCGIFNAME, &ifr);
+	if (rc == 0)
+		rc = ioctl(h->h.fd, SIOCGIFMTU, &ifr);
+
+	if (rc < 0)
+		return nb_fail(L, errno, lua_pushfstring(L, "mtu %d", index));
+	lua_pushinteger(L, ifr.ifr_mtu);
+	return 1;
+}
+
+/***
 The number of the socket.
 @function fileno
 @treturn integer it stays the property of the handle
@@ -231,9 +265,13 @@ static int netlink_tostring(lua_State *L)
 }
 
 static const luaL_Reg netlink_methods[] = {
-    {"close", netlink_close},	{"cookie", netlink_cookie},
-    {"fileno", netlink_fileno}, {"index", netlink_index},
-    {"name", netlink_name},	{NULL, NULL},
+    {"close", netlink_close},
+    {"cookie", netlink_cookie},
+    {"fileno", netlink_fileno},
+    {"index", netlink_index},
+    {"mtu", netlink_mtu},
+    {"name", netlink_name},
+    {NULL, NULL},
 };
 
 static const luaL_Reg netlink_meta[] = {

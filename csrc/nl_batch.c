@@ -254,9 +254,12 @@ static int batch_send(lua_State *L)
 	lua_createtable(L, (int)b->count, 0);
 
 	h->text = NULL;
-	messages = most(h->h.fd, SO_RCVBUF, ANSWER) / ANSWER;
-	/* the kernel keeps 32 bytes for itself */
-	bytes = most(h->h.fd, SO_SNDBUF, 4096) - 64;
+	messages = bytes = SIZE_MAX;
+	if (b->count > 1) {
+		messages = most(h->h.fd, SO_RCVBUF, ANSWER) / ANSWER;
+		/* the kernel keeps 32 bytes for itself */
+		bytes = most(h->h.fd, SO_SNDBUF, 4096) - 64;
+	}
 	for (size_t i = 0; i < b->count;)
 		i = sendsome(h, &s, i, messages, bytes);
 

@@ -50,7 +50,7 @@ static bool makeroom(struct nbl *h)
 	if (room - h->len >= h->datagram)
 		return true;
 	while (room - h->len < h->datagram)
-		room = room ? room * 2 : h->datagram;
+		room = room ? room * 2 : h->datagram * 2;
 	buf = realloc(h->buf, room);
 	if (!buf)
 		return false;
@@ -257,7 +257,8 @@ static int collect(struct nbl *h)
 			return (int)got;
 		} else {
 			done = look(h, got, &err);
-			if (!done && h->datagram < REST)
+			/* a long one: the next parts are as long as we let */
+			if (!done && got > FIRST / 2 && h->datagram < REST)
 				h->datagram = REST;
 		}
 	}

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -17,16 +18,24 @@
 
 /* what the child printed must reach its files once, and what the parent had
  * not yet written must not be written twice */
+/* what has nothing to write is not touched: around a fork, each page that is
+ * costs a copy of it */
+static void flush(FILE *f)
+{
+	if (__fpending(f) > 0)
+		fflush(f);
+}
+
 void nb_flushoutput(lua_State *L)
 {
 	luaL_Stream *out;
 
-	fflush(stdout);
-	fflush(stderr);
+	flush(stdout);
+	flush(stderr);
 	lua_getfield(L, LUA_REGISTRYINDEX, "_IO_output");
 	out = luaL_testudata(L, -1, LUA_FILEHANDLE);
 	if (out && out->closef)
-		fflush(out->f);
+		flush(out->f);
 	lua_pop(L, 1);
 }
 

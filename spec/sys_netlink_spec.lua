@@ -15,7 +15,7 @@ describe("nsbox.sys.netlink", function()
     assert.is_true(nl:close())
     assert.is_true(nl:close())
     assert.equal("nsbox.netlink (closed)", tostring(nl))
-    for _, method in ipairs { "fileno", "index", "name", "batch", "link_get", "link_list",
+    for _, method in ipairs { "fileno", "index", "name", "mtu", "batch", "link_get", "link_list",
       "link_add", "link_set", "link_del" } do
       assert.error_matches(function() nl[method](nl, {}) end,
         "attempt to use a closed nsbox.netlink")
@@ -32,6 +32,9 @@ describe("nsbox.sys.netlink", function()
       table.pack(nl:index "nope"))
     assert.same({ n = 3, nil, "name 4711: No such device", errno.ENODEV },
       table.pack(nl:name(4711)))
+    assert.same({ 65536, 65536, 65536 }, { nl:mtu(1), nl:mtu "lo", nl:link_get("lo").mtu })
+    assert.same({ nil, "mtu 4711: No such device", 19, n = 3 }, table.pack(nl:mtu(4711)))
+    assert.same({ nil, "mtu: link none0: No such device", 19, n = 3 }, table.pack(nl:mtu "none0"))
     assert.error_matches(function() nl:name(0) end, "not an index")
     assert.error_matches(function() nl:index "0123456789abcdef" end, "at most 15 bytes")
   end)

@@ -62,13 +62,14 @@ function M.check_net(value)
   return out
 end
 
--- the bridge as it is now, read once a run; `subnets`: its addresses with a subnet around them
+-- the bridge as it is now, read once a run: its mtu, and `subnets`, its addresses with a subnet
+-- around them
 local function look(place, bridge)
   place.bridges = place.bridges or {}
   local record = place.bridges[bridge.index]
   if not record then
-    record = place:check("attach", bridge.name, place.nl:link_get(bridge.index))
-    record.subnets = {}
+    record = { subnets = {},
+      mtu = place:check("attach", bridge.name, place.nl:mtu(bridge.index)) }
     for _, a in ipairs(place:check("attach", bridge.name,
       place.nl:addr_list { dev = bridge.index })) do
       if a.scope ~= "link" and not a.peer then
@@ -235,8 +236,8 @@ local function inside_of(parsed)
 end
 
 -- it would get what it sent back twice
-local function check_hairpin(o, bridge, record)
-  if o.hairpin and record.promisc then
+local function check_hairpin(o, bridge, place)
+  if o.hairpin and place:check("attach", bridge.name, place.nl:link_get(bridge.index)).promisc then
     require("nsbox.error").raise { op = "attach", subject = bridge.name, code = "EINVAL",
       detail = "a port with hairpin on a bridge that is promiscuous: packets come twice",
       hint = "bridge:set { promisc = false }, or no hairpin" }
@@ -249,7 +250,7 @@ local function prepare(p, places)
   local inside = places:open(p.netns, "attach")
   local record = look(host, bridge)
   local nets = record.subnets
-  check_hairpin(o, bridge, record)
+  check_hairpin(o, bridge, host)
   p.plan = host:mark { dev = o.peer or interface.generate "veth",
     group = p.part.scope:_group(), master = bridge.index }
   local leases = lease.of(p.part.scope, host, bridge, nets, nets[1] and places:ledger(p.part))

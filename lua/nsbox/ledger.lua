@@ -15,7 +15,6 @@ local fd = require "nsbox.sys.fd"
 local inet = require "nsbox.inet"
 local journals = require "nsbox.journal"
 local record = require "nsbox.record"
-local rundir = require "nsbox.rundir"
 
 local EAGAIN <const> = 11
 local PATIENCE <const> = 10 -- seconds; others hold the lock for some milliseconds
@@ -106,10 +105,9 @@ local function others(op, own, path)
   return list
 end
 
-local function lock(op)
-  local failure, path
+local function lock(op, path)
+  local failure
   local handle = require("nsbox.lock").wait(function()
-    path = rundir.open(op, true)
     local dir, message, errno = fd.open(path, { "directory" })
     local ok
     if dir then
@@ -126,13 +124,13 @@ local function lock(op)
     end
   end, PATIENCE)
   if failure then
-    require("nsbox.error").check(op, rundir.path(), nil, failure[1], failure[2])
+    require("nsbox.error").check(op, path, nil, failure[1], failure[2])
   elseif not handle then
-    require("nsbox.error").raise { op = op, subject = rundir.path(), code = "ETIMEDOUT",
+    require("nsbox.error").raise { op = op, subject = path, code = "ETIMEDOUT",
       detail = ("another script chooses addresses, for more than %d s"):format(PATIENCE),
-      hint = "is it stopped? fuser " .. rundir.path() .. " tells its pid" }
+      hint = "is it stopped? fuser " .. path .. " tells its pid" }
   end
-  return handle, path
+  return handle
 end
 
 --- Opens it for a scope that is going to choose: until it is closed nobody else chooses.
@@ -140,10 +138,11 @@ end
 -- @tparam string op the verb, for an Error
 -- @treturn nsbox.Ledger
 function M.open(scope, op)
-  -- a directory with a journal in it is not removed by others
-  local own = scope:_writes(op).name
-  local handle, path = lock(op)
-  local ok, list = pcall(others, op, own, path)
+  -- its directory was checked when it was made, and is not removed by others
+  local own = scope:_writes(op)
+  local path = own.path:match "^(.*)/"
+  local handle = lock(op, path)
+  local ok, list = pcall(others, op, own.name, path)
   if not ok then
     handle:close()
     error(list, 0)

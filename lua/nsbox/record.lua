@@ -27,8 +27,7 @@ local UNWRITTEN <const> = { n = true, over = true, stands = true, doomed = true 
 
 local M = { VERSION = VERSION }
 
-local type, next, tostring, byte, find = type, next, tostring, string.byte, string.find
-local concat <const> = table.concat
+local type, next, find, concat = type, next, string.find, table.concat
 
 local function coded(c)
   return ("%%%02X"):format(c:byte())
@@ -37,11 +36,26 @@ end
 local function escape(text)
   if find(text, "^%-?%d+$") or text == "true" or text == "false" then
     return coded(text) .. text:sub(2) -- a name such as 007 stays one
-  elseif find(text, "[%c%%]") then
-    return (text:gsub("[%c%%]", coded))
+  end
+  return (text:gsub("[%c%%]", coded))
+end
+
+-- what can stand as it is begins otherwise
+local function written(text)
+  if find(text, "^[-%dtf]") or find(text, "[%c%%]") then
+    return escape(text)
   end
   return text
 end
+
+local BOOLEAN <const> = { [true] = "true", [false] = "false" }
+
+-- a field's name → what is before its value; false: it is not written
+local keys = setmetatable({}, { __index = function(known, name)
+  local key = not UNWRITTEN[name] and name:byte() ~= 95 and "\t" .. name .. "="
+  known[name] = key
+  return key
+end })
 
 local function unescape(text)
   return (text:gsub("%%(%x%x)", function(hex)
@@ -63,17 +77,12 @@ function M.line(word, n, fields)
   spare = nil
   pieces[1], pieces[2], pieces[3] = word, "\t", n
   for name, value in next, fields or {} do
-    local kind = type(value)
-    if kind == "string" then
-      value = escape(value)
-    elseif kind == "boolean" then
-      value = tostring(value)
-    elseif kind ~= "number" then
-      value = nil
-    end
-    if value and not UNWRITTEN[name] and byte(name) ~= 95 then
-      pieces[i + 1], pieces[i + 2], pieces[i + 3], pieces[i + 4] = "\t", name, "=", value
-      i = i + 4
+    local key, kind = keys[name], type(value)
+    local text = kind == "string" and key and written(value) or kind == "number" and value
+      or BOOLEAN[value]
+    if key and text then
+      pieces[i + 1], pieces[i + 2] = key, text
+      i = i + 2
     end
   end
   pieces[i + 1] = "\n"
