@@ -70,6 +70,24 @@ void nbl_release(struct nbl *h)
 	nbl_forget(h);
 }
 
+struct nbl *nbl_new(lua_State *L, const struct nbl_where *w, int protocol,
+		    int *err)
+{
+	struct nbl *h = lua_newuserdatauv(L, sizeof(*h), 0);
+	int fd;
+
+	memset(h, 0, sizeof(*h));
+	h->h.fd = -1;
+	luaL_setmetatable(L, NB_NETLINK);
+	fd = nbl_socket(w, protocol);
+	if (fd >= 0) {
+		h->h.fd = fd;
+		fd = nbl_newmessage(h);
+	}
+	*err = fd < 0 ? -fd : 0;
+	return h;
+}
+
 /***
 Open a handle.
 @function open
@@ -87,8 +105,7 @@ static int netlink_open(lua_State *L)
 {
 	const struct nb_process *by = NULL;
 	struct nbl_where where;
-	struct nbl *h;
-	int fd;
+	int err;
 
 	nbl_checkwhere(L, 1, &where);
 	if (!lua_isnoneornil(L, 2))
@@ -98,18 +115,10 @@ static int netlink_open(lua_State *L)
 			      "a process that idles expected");
 		where.ctl = by->l.ctl;
 	}
-	h = lua_newuserdatauv(L, sizeof(*h), 0);
-	memset(h, 0, sizeof(*h));
-	h->h.fd = -1;
-	luaL_setmetatable(L, NB_NETLINK);
 
-	fd = nbl_socket(&where, NETLINK_ROUTE);
-	if (fd >= 0) {
-		h->h.fd = fd;
-		fd = nbl_newmessage(h);
-	}
+	nbl_new(L, &where, NETLINK_ROUTE, &err);
 
-	return fd < 0 ? nbl_failwhere(L, &where, -fd) : 1;
+	return err ? nbl_failwhere(L, &where, err) : 1;
 }
 
 /***
@@ -325,6 +334,8 @@ int luaopen_nsbox_sys_netlink(lua_State *L)
 	nb_setfuncs(L, "netlink", netlink_funcs);
 	nb_setfuncs(L, "netlink", nbl_monitorfuncs);
 	nb_setfuncs(L, "netlink", nbl_sysctlfuncs);
+	nb_setfuncs(L, "netlink", nbl_socketfuncs);
+	nb_setfuncs(L, "netlink", nbl_conntrackfuncs);
 	return 1;
 }
 

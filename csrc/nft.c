@@ -13,6 +13,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+/* after that one */
+#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
@@ -44,6 +47,7 @@ where it was. Loaded on its own: `require "nsbox.sys.nft"`, or the field of
 #define NB_NFT "nsbox.nft"
 #define LOW 1024  /* FD_SETSIZE */
 #define MARGIN 16 /* descriptors that libnftables may open */
+#define DATAGRAM 65536
 
 struct nft {
 	struct nb_fd h; /* first: a handle is taken where a descriptor is */
@@ -194,6 +198,41 @@ static int greet(int sock)
 		return 0;
 	/* EINVAL: nothing in the kernel answers for nf_tables */
 	return e->error == -EINVAL ? EOPNOTSUPP : -e->error;
+}
+
+/* all replies, one after the other: 0 or an errno */
+static int dump_tables(int sock, struct reply *r)
+{
+	struct {
+		struct nlmsghdr n;
+		struct nfgenmsg g;
+	} ask = {{sizeof(ask), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE,
+		  NLM_F_REQUEST | NLM_F_DUMP, 0, 0},
+		 {AF_UNSPEC, NFNETLINK_V0, 0}};
+
+	if (send(sock, &ask, sizeof(ask), 0) < 0)
+		return errno;
+	for (;;) {
+		struct nlmsghdr *n;
+		unsigned int left;
+		ssize_t got;
+
+		if (!makeroom(r, DATAGRAM))
+			return ENOMEM;
+		got = recv(sock, r->bytes + r->len, DATAGRAM, 0);
+		if (got < 0)
+			return errno;
+		n = (void *)(r->bytes + r->len);
+		left = (unsigned int)got;
+		r->len += NLMSG_ALIGN((size_t)got);
+		for (; NLMSG_OK(n, left); n = NLMSG_NEXT(n, left)) {
+			if (n->nlmsg_type == NLMSG_ERROR)
+				return -((struct nlmsgerr *)NLMSG_DATA(n))
+					    ->error;
+			if (n->nlmsg_type == NLMSG_DONE)
+				return 0;
+		}
+	}
 }
 
 /* 0 or an errno */
@@ -481,6 +520,84 @@ static int nft_run(lua_State *L)
 	return 1;
 }
 
+/* as nft calls them */
+static const char *family_of(int number)
+{
+	static const struct nb_word families[] = {
+	    {"inet", NFPROTO_INET},
+	    {"ip", NFPROTO_IPV4},
+	    {"ip6", NFPROTO_IPV6},
+	    {"arp", NFPROTO_ARP},
+	    {"bridge", NFPROTO_BRIDGE},
+	    {"netdev", NFPROTO_NETDEV},
+	    {NULL, 0},
+	};
+
+	return nb_wordof(families, (uint64_t)number);
+}
+
+/* what one reply names, added to the list on top; false: that was the last */
+static bool add_table(lua_State *L, const struct nlmsghdr *n)
+{
+	const struct nfgenmsg *g = NLMSG_DATA(n);
+	size_t left = n->nlmsg_len - NLMSG_LENGTH(sizeof(*g));
+	const struct nlattr *a = (const void *)(g + 1);
+
+	if (n->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE))
+		return false;
+	while (left >= sizeof(*a) && a->nla_len >= sizeof(*a) &&
+	       a->nla_len <= left) {
+		size_t len = NLA_ALIGN(a->nla_len);
+
+		if (a->nla_type == NFTA_TABLE_NAME && a->nla_len > NLA_HDRLEN) {
+			lua_createtable(L, 0, 2);
+			lua_pushstring(L, (const char *)a + NLA_HDRLEN);
+			lua_setfield(L, -2, "name");
+			lua_pushstring(L, family_of(g->nfgen_family));
+			lua_setfield(L, -2, "family");
+			lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+		}
+		left -= len < left ? len : left;
+		a = (const void *)((const char *)a + len);
+	}
+	return true;
+}
+
+/***
+The tables that there are.
+What `run "list tables"` says as well, after it has looked at everything that is
+in them.
+@function tables
+@treturn table list of `{ family, name }`
+@return[2] nil, message, errno
+*/
+static int nft_tables(lua_State *L)
+{
+	const struct nft *h = luaL_checkudata(L, 1, NB_NFT);
+	struct reply r = {0};
+	struct nlmsghdr *n;
+	unsigned int left;
+	int err;
+
+	if (h->h.fd < 0)
+		return luaL_error(L, "attempt to use a closed " NB_NFT);
+
+	err = dump_tables(h->h.fd, &r);
+
+	if (err) {
+		free(r.bytes);
+		return nb_fail(L, err, "tables");
+	}
+	lua_pushlstring(L, r.bytes, r.len);
+	free(r.bytes);
+	n = (void *)lua_tostring(L, -1);
+	left = (unsigned int)r.len;
+	lua_newtable(L);
+	for (; NLMSG_OK(n, left) && add_table(L, n); n = NLMSG_NEXT(n, left))
+		;
+	return 1;
+}
+
 static void release(struct nft *h)
 {
 	if (h->ctx)
@@ -523,6 +640,7 @@ static int nft_tostring(lua_State *L)
 static const luaL_Reg nft_methods[] = {
     {"close", nft_close},
     {"run", nft_run},
+    {"tables", nft_tables},
     {NULL, NULL},
 };
 

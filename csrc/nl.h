@@ -82,6 +82,9 @@ int nbl_failwhere(lua_State *L, const struct nbl_where *w, int err);
 struct nbl *nbl_check(lua_State *L, int idx);
 /* the scratch message of a new handle: 0 or -errno */
 int nbl_newmessage(struct nbl *h);
+/* a new handle, on top; *err: 0 or an errno */
+struct nbl *nbl_new(lua_State *L, const struct nbl_where *w, int protocol,
+		    int *err);
 /* closes; twice is harmless */
 void nbl_release(struct nbl *h);
 /* starts a request; thing (NULL: none) is what its failure names */
@@ -273,9 +276,11 @@ extern const luaL_Reg nbl_portreads[];
 void nbl_pushport(lua_State *L, const struct nlmsghdr *n);
 /* sets the field port of the record on top */
 void nbl_setport(lua_State *L, struct nlattr *options);
-extern const luaL_Reg nbl_tunfuncs[];	  /* nl_tun.c: of a handle */
-extern const luaL_Reg nbl_sysctlfuncs[];  /* nl_sysctl.c: of the module */
-extern const luaL_Reg nbl_monitorfuncs[]; /* nl_monitor.c: the same */
+extern const luaL_Reg nbl_tunfuncs[];	    /* nl_tun.c: of a handle */
+extern const luaL_Reg nbl_sysctlfuncs[];    /* nl_sysctl.c: of the module */
+extern const luaL_Reg nbl_socketfuncs[];    /* nl_sockets.c: the same */
+extern const luaL_Reg nbl_conntrackfuncs[]; /* nl_conntrack.c: the same */
+extern const luaL_Reg nbl_monitorfuncs[];   /* nl_monitor.c: the same */
 extern const luaL_Reg nbl_monitormethods[];
 extern const luaL_Reg nbl_monitormeta[];
 extern const luaL_Reg nbl_addrrequests[]; /* nl_addr.c */

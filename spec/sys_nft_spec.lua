@@ -67,6 +67,23 @@ describe("nsbox.sys.nft", function()
     assert.equal("table ip6 mine\n", plain)
   end)
 
+  it("names the tables", function()
+    needs "nftables"
+    local none, some = inside(function()
+      local handle <close> = assert(sys.nft.open())
+      local none = handle:tables()
+      local words = {}
+      for i = 1, 500 do words[i] = ("add table inet t%d; add table ip6 t%d"):format(i, i) end
+      assert(handle:run(table.concat(words, "\n")))
+      return none, handle:tables()
+    end)
+    assert.same({}, none)
+    assert.equal(1000, #some)
+    local seen = {}
+    for _, t in ipairs(some) do seen[t.family .. " " .. t.name] = true end
+    assert.is_true(seen["inet t1"] and seen["ip6 t500"])
+  end)
+
   it("works in another namespace, and leaves the caller where it is", function()
     needs "nftables"
     local here, there, before, after = inside(function()

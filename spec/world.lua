@@ -17,7 +17,7 @@ local nsbox = require "nsbox"
 local World = {}
 World.__index = World
 
-local M = {}
+local M = { class = World }
 
 -- the helper is loaded there as here, whatever runs us
 local function command(words)
@@ -67,6 +67,7 @@ function M.make(options)
   self.internet, self.web, self.db = self:place(), self:place(), self:place()
   self.scope:veth { { "wan", addr = { "203.0.113.1/24", "2001:db8::1/64" } },
     { "eth0", netns = self.internet, addr = { "203.0.113.9/24", "2001:db8::9/64" } } }
+  self.scope:link "lo":up()
   local o = { "br0", addr = { "10.0.3.1/24", "fd00:3::1/64" } }
   for key, value in pairs(options) do o[key] = value end
   self.bridge = self.scope:bridge(o)

@@ -287,7 +287,7 @@ end
 
 -- the object of a card
 local function fill(object, place, netns, record, host_name, bridge, addrs, net)
-  object.peer, object.master = host_name, bridge.name
+  object.peer, object.master, object._bridge = host_name, bridge.name, bridge
   object.ip = addrs and addrs:match "^[^/]+"
   object.subnet = net and ("%s/%d"):format(inet.text(inet.network(net)), net.prefix) or nil
   link.new(place, netns, record, object)
@@ -317,6 +317,10 @@ local function finish(p, ra, rb)
     require("nsbox.dns").apply(p.part, "attach", p.netns, p.o.dns)
   elseif p.o.dns == nil then
     default_dns(p)
+  end
+  if p.o.publish then
+    p.publication = { part = p.part, link = p.object, netns = p.bridge._netns, device = p.bridge,
+      ports = p.o.publish, addrs = p.b.o.addr }
   end
 end
 

@@ -107,8 +107,12 @@ function M.run(scope, f, level)
     list[#list + 1] = not pair.part.over and pair or nil
   end
   local err = not results[1] and results[2]
-  if results[1] and #list > 0 then
-    local failures = require("nsbox.pair").run(list)
+  local publications = {}
+  for _, it in ipairs(queued.publications or {}) do
+    publications[#publications + 1] = not it.part.over and it or nil
+  end
+  if results[1] and #list + #publications > 0 then
+    local failures = require("nsbox.pair").run(list, publications)
     err = #failures > 0 and summary(failures, #list)
   end
   if results[1] and not err then

@@ -29,7 +29,7 @@ fields.nat = { function(value)
   return require("nsbox.nat").check(value)
 end, doc = "its subnets go out by any device, or by this one, as \"enp1s0\"" }
 fields.isolate = { "boolean", doc = "no traffic to or from other bridges of nsbox" }
-fields.master, fields.isolated, fields.hairpin = nil, nil, nil
+fields.master, fields.isolated, fields.hairpin, fields.publish = nil, nil, nil, nil
 fields.addr = { interface.check_auto, list = true, none = true, default = { "auto" },
   doc = "\"10.0.3.1/24\", \"auto\": in a free subnet of the scope's pool; one or a list; false: "
     .. "none, a plain switch" }

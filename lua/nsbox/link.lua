@@ -22,6 +22,7 @@ local opts = require "nsbox.opts"
 ---@field subnet? string the network of that address
 ---@field master? string the bridge that it is a port of
 ---@field peer? string the other end, where that is in the same place
+---@field published? table[] `{ protocol, addr, port, to }` of each port that leads to it
 ---@field fresh boolean made by this run
 local Link = { __name = "nsbox.link" }
 Link.__index = Link
@@ -239,6 +240,33 @@ end
 -- @raise an Error, ESRCH: there is none
 function Link:delroute(r)
   require("nsbox.linkaddr").delroute(self, r, 2)
+  return self
+end
+
+--- Lets ports of the host lead to it: from elsewhere, from the host itself, also by 127.0.0.1,
+-- and from its own network. The host is where its bridge is; of a link on none, where the
+-- script is. What was published is in the field `published`, with the ports that were chosen.
+-- @tparam string|table p `"8080:80"`, one or a list, as docker has them; see `nsbox.ports`
+-- @treturn nsbox.Link itself
+-- @raise an Error, EADDRINUSE: a port is taken, by a socket or by another publication
+function Link:publish(p)
+  local ports, wrong = require("nsbox.ports").check(p)
+  if not ports then
+    require("nsbox.mistake").raise("publish: " .. wrong, 2)
+  elseif not self._step or not self._part then
+    require("nsbox.mistake").raise("publish: the link is made when the batch ends: say it there, "
+      .. "publish = …", 2)
+  end
+  local bridge = self._bridge
+  local part = self._part.scope:_within("publish", function(part)
+    if not part:stands(("ports of %s in %s"):format(self.name, self.netns or "here"), ports) then
+      require("nsbox.publish").submit { part = part, link = self, device = bridge, ports = ports,
+        netns = bridge and bridge._netns }
+    end
+    return part
+  end)
+  self._changes = self._changes or {}
+  table.insert(self._changes, part)
   return self
 end
 

@@ -16,6 +16,17 @@ function M.new(text)
   return setmetatable({ _text = text }, Made)
 end
 
+--- Makes one for the scope itself, which has it until it ends.
+-- @tparam nsbox.Scope scope
+-- @tparam string verb
+-- @tparam function make returns the object, given a part and the rest
+-- @treturn nsbox.Part
+function M.within(scope, verb, make, ...)
+  local made, part = scope:_within(verb, make, ...)
+  made._part = part
+  return part
+end
+
 --- Undoes it; twice is harmless.
 function Made:close()
   self._part:close()

@@ -72,10 +72,8 @@ function M.forward(part, place, netns, families)
       end
       -- a list, so that this is done first, and undone last
       for _, values in ipairs(next(before) and { before, { [key] = 1 } } or { { [key] = 1 } }) do
-        local made, setting = scope:_within("sysctl", require("nsbox.setting").make, netns, 1,
-          values)
-        made._part = setting
-        scope._forwards[mark] = setting
+        scope._forwards[mark] = require("nsbox.made").within(scope, "sysctl",
+          require("nsbox.setting").make, netns, 1, values)
       end
     end
   end
@@ -130,11 +128,11 @@ local function translate(part, place, netns, op, subnets, out)
   end
   local text = ("nat of %s%s"):format(table.concat(subnets, " "), out and " out by " .. out or "")
   nftable.add(place, op, { "nat" }, { { part = part, owned = owned, more = more, text = text } },
-    function(err)
+    { explain = function(err)
       if err.code == "EEXIST" then
         err.detail, err.hint = "the scope translates this subnet already", false
       end
-    end)
+    end })
   M.forward(part, place, netns, families)
   return text
 end

@@ -28,6 +28,12 @@ local WITHIN <const> = both [[
   set within4 { type ipv4_addr . ipv4_addr; flags interval; }
 ]]
 
+-- a port of one address goes before that of every address
+local LEAD <const> = both [[
+  dnat ip to ip daddr . meta l4proto . th dport map @at4
+  fib daddr type local dnat ip to meta l4proto . th dport map @any4
+]]
+
 -- what chains there are, and what they look at; the rules of a chain are written anew each
 -- time, which needs no knowledge of what was there
 local FEATURES <const> = {
@@ -45,6 +51,27 @@ local FEATURES <const> = {
         ip saddr . oifname @out4 masquerade
       ]],
     } },
+  },
+  -- to a port of the host's, from elsewhere and from the host itself; who is in the same
+  -- network, or at 127.0.0.1, is answered by way of the host. The networks near by may
+  -- not talk to 127.0.0.1 for all that
+  publish = {
+    sets = WITHIN .. both [[
+      map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
+      map at4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
+    ]] .. "set near { type ifname; }\n",
+    chains = {
+      arriving = { "type nat hook prerouting priority dstnat", LEAD },
+      starting = { "type nat hook output priority -100", LEAD },
+      returning = { "type nat hook postrouting priority srcnat", both [[
+        ct status dnat ip saddr . ip daddr @within4 masquerade
+      ]] .. [[
+        ct status dnat oifname @near ip saddr 127.0.0.0/8 masquerade
+        ct status dnat oifname @near ip6 saddr ::1 masquerade
+      ]] },
+      guard = { "type filter hook prerouting priority raw",
+        "iifname @near ip daddr 127.0.0.0/8 drop\n" },
+    },
   },
   -- between two bridges of nsbox (their groups are marks), one of them isolated
   isolate = {
@@ -188,9 +215,9 @@ end
 -- @tparam string op the verb, for an Error
 -- @tparam string[] features which chains it takes
 -- @tparam nsbox.NftItem[] items of one scope
--- @tparam[opt] function explain gets the Error, the table's name and what was to be added;
---   may change it
-function M.add(place, op, features, items, explain)
+-- @tparam[opt] table how `explain`: gets the Error and the table's name, and may change it;
+--   `verify`: gets the name when all is there, and returns an Error where it may not stay
+function M.add(place, op, features, items, how)
   local nft = M.handle(place, op)
   local name = name_of(items[1].part.scope, place)
   local owned, more, plans = {}, {}, {}
@@ -205,16 +232,23 @@ function M.add(place, op, features, items, explain)
   local err
   parts.steps(plans, function(steps)
     local ok, message, errno = nft:run(text)
+    if not ok then
+      err = failure(place, op, items[1].text, message, errno)
+    elseif how and how.verify then
+      err = how.verify(name)
+      if err then
+        M.remove(nft, name, steps)
+      end
+    end
     local outcome = {}
     for i = 1, #steps do
-      outcome[i] = ok and {}
+      outcome[i] = not err and {}
     end
-    err = not ok and failure(place, op, items[1].text, message, errno)
     return outcome
   end)
   if err then
-    if explain then
-      explain(err, name, owned)
+    if how and how.explain then
+      how.explain(err, name)
     end
     error(err, 0)
   end

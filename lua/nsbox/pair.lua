@@ -270,10 +270,25 @@ function Run:chunk(pairs_)
   end
 end
 
+-- the ports that lead to them, in one transaction
+local function publish(run, list, publications)
+  for _, pair in ipairs(list) do
+    table.insert(publications, pair.publication)
+  end
+  if #publications > 0 then
+    local ok, err = pcall(require("nsbox.publish").run, publications)
+    if not ok and not require("nsbox.error").is(err) then
+      error(err, 0)
+    end
+    table.insert(run.failures, not ok and err or nil)
+  end
+end
+
 --- Makes pairs.
 -- @tparam nsbox.Pair[] list
+-- @tparam[opt] nsbox.Publication[] publications of links that are there
 -- @treturn nsbox.Error[] one for each pair that failed; it may be there in part
-function M.run(list)
+function M.run(list, publications)
   local run = setmetatable({ failures = {} }, Run)
   for _, pair in ipairs(list) do
     pair.together = #list
@@ -283,6 +298,9 @@ function M.run(list)
     if #run.failures > 0 then
       break -- all of it is going to be undone
     end
+  end
+  if #run.failures == 0 then
+    publish(run, list, publications or {})
   end
   return run.failures
 end

@@ -110,6 +110,19 @@ return {
     pcall(s.nat, s, "10.0.3.0/24")
     s:bridge { "br2", addr = "10.0.5.1/24", nat = true }:close()
   ]], needs = "nftables" },
+  { "publish", [[
+    local s <close> = nsbox.scope()
+    local br = s:bridge { "br0", addr = { "10.0.3.1/24", "fd00:3::1/64" } }
+    br:attach(stranger, { "eth1", publish = { "8080:80", "8081:81/udp" } }):publish "82"
+    s:batch(function()
+      for i = 1, 3 do br:attach(s:netns("n" .. i), { publish = (9000 + i) .. ":80" }) end
+    end)
+    pcall(function() br:attach(stranger, { publish = { "83:83", "8080:80" } }) end)
+    local lo = s:link "lo"
+    lo:up():addr "10.8.0.1/24":addr "fd00:8::1/64"
+    lo:publish "127.0.0.1:84:84"
+    lo:publish "[fd00:8::1]:85:85":close()
+  ]], needs = "nftables" },
   { "sysctl", [[
     local s <close> = nsbox.scope()
     s:sysctl(stranger, { ["net.ipv4.ip_forward"] = 1, ["net.ipv4.ip_default_ttl"] = 65 })

@@ -1,0 +1,453 @@
+--- Published ports: `link:publish`, and `publish` of INTERFACE.
+--
+-- A port of the host leads to one of a card's: from elsewhere, from the host
+-- itself, by its own addresses and by 127.0.0.1, and from the card's own
+-- network. A map of nftables has them, so a packet costs the same however many
+-- there are, and to publish one more is one element.
+--
+-- nft(8), ip-sysctl.txt
+--
+-- @module nsbox.publish
+
+local inet = require "nsbox.inet"
+local netlink = require "nsbox.sys.netlink"
+local nftable = require "nsbox.nftable"
+
+local EVERY4 <const>, EVERY6 <const> = "0.0.0.0", "::"
+-- where docker, too, looks for one that nobody asked for by its number
+local FIRST <const>, LAST <const> = 49153, 65535
+
+local M = {}
+
+---@class nsbox.Publication  what one link publishes
+---@field part nsbox.Part gets the step
+---@field link nsbox.Link
+---@field netns any where the host's side is, as the caller named it
+---@field place nsbox.NetPlace the same, opened
+---@field device? nsbox.Link the bridge that it is on
+---@field ports nsbox.Port[]
+---@field addrs string[] its addresses, with prefixes
+
+local function version(addr)
+  return addr:find(":", 1, true) and "6" or "4"
+end
+
+local function host_of(addr)
+  return addr:match "^[^/]+"
+end
+
+local function raise(op, it, port, code, detail, hint)
+  require("nsbox.error").raise { op = op, subject = port and port.text or it.link.name, code = code,
+    netns = it.place.label, detail = detail, hint = hint or false }
+end
+
+-- who has a port -------------------------------------------------------------------
+
+-- protocol → list of sockets, read once
+local Sockets = {}
+Sockets.__index = function(self, protocol)
+  local list = {}
+  for _, family in ipairs { "inet", "inet6" } do
+    -- what the kernel cannot tell is not known
+    for _, socket in ipairs(netlink.sockets(self.place.handle, protocol, family) or {}) do
+      local at = list[socket.port] or {}
+      list[socket.port] = at
+      at[#at + 1] = socket
+    end
+  end
+  rawset(self, protocol, list)
+  return list
+end
+
+local function is_every(addr)
+  return addr == EVERY4 or addr == EVERY6
+end
+
+-- the socket that waits at this port, for an address of this version (nil: for every one)
+local function holder(sockets, protocol, port, addr, v)
+  for _, socket in ipairs(sockets[protocol][port] or {}) do
+    local sv = version(socket.addr)
+    local both = socket.addr == EVERY6 and not socket.v6only
+    if (sv == v or both) and (addr == nil or is_every(socket.addr) or socket.addr == addr) then
+      return socket
+    end
+  end
+end
+
+local function taken_by_socket(it, port, number, socket)
+  raise("publish", it, port, "EADDRINUSE",
+    ("a socket of uid %d waits at %s, port %d"):format(socket.uid, socket.addr, number),
+    ("ss -l%sp 'sport = :%d' tells whose it is; or publish another port"):format(
+      port.protocol == "udp" and "nu" or "nt", number))
+end
+
+-- what the tables of nsbox have: name of a table → its sets
+local function tables(nft, except)
+  local found = {}
+  for _, it in ipairs(nft:tables() or {}) do
+    if it.family == "inet" and it.name ~= except and it.name:find "^nsbox%-%x+$" then
+      local text = nft:run("list table inet " .. it.name)
+      found[it.name] = text and nftable.read(text) or nil
+    end
+  end
+  return found
+end
+
+-- elements -------------------------------------------------------------------------
+
+-- the key of a port in its map
+local function key_of(protocol, number, addr)
+  return addr and ("%s . %s . %d"):format(addr, protocol, number)
+    or ("%s . %d"):format(protocol, number)
+end
+
+-- the addresses of a card that a port leads to, one of each version at most
+local function targets(it, port)
+  local found, v = {}, port.addr and version(port.addr)
+  for _, addr in ipairs(it.addrs) do
+    local own = version(addr)
+    if not found[own] and (not v or v == own) then
+      found[own] = host_of(addr)
+    end
+  end
+  if not next(found) then
+    raise("publish", it, port, "EADDRNOTAVAIL", ("%s has no %saddress that it could lead to")
+      :format(it.link.name, v and ("IPv%s "):format(v) or ""))
+  end
+  return found
+end
+
+-- an address of the host's, or for every one nil
+local function bound_to(run, it, port)
+  local addr = port.addr
+  if not addr or is_every(addr) then
+    return nil
+  end
+  if not run.addresses then
+    run.addresses = {}
+    for _, record in ipairs(it.place.nl:addr_list() or {}) do
+      run.addresses[host_of(record.addr)] = true
+    end
+  end
+  if not run.addresses[addr] and not addr:find "^127%." and addr ~= "::1" then
+    raise("publish", it, port, "EADDRNOTAVAIL", addr .. " is no address of the host"
+      .. (it.place.label and ", " .. it.place.label or ""))
+  end
+  return addr
+end
+
+-- why this number cannot be had; nil: it can
+local function conflict(run, port, number, addr, found)
+  for v in next, found do
+    local socket = holder(run.sockets, port.protocol, number, addr, v)
+    local key = ("%s %s"):format(v, key_of(port.protocol, number, addr))
+    if socket or run.keys[key] then
+      return socket or key
+    end
+  end
+end
+
+-- one that nobody has
+local function choose(run, it, port, addr, found)
+  if not run.loaded then
+    run.loaded = true
+    for _, sets in next, tables(nftable.handle(it.place, "publish")) do
+      for _, v in ipairs { "4", "6" } do
+        for _, set in ipairs { "any", "at" } do
+          for key in next, sets[set .. v] or {} do
+            run.keys[v .. " " .. key] = true
+          end
+        end
+      end
+    end
+  end
+  local first, last = port.first or FIRST, port.last or LAST
+  local from = port.first and first or math.random(first, last)
+  for i = 0, last - first do
+    local number = first + (from - first + i) % (last - first + 1)
+    if not conflict(run, port, number, addr, found) then
+      return number
+    end
+  end
+  raise("publish", it, port, "EADDRINUSE",
+    ("all ports from %d to %d are taken"):format(first, last))
+end
+
+-- what a link's ports are in the maps
+local function elements(run, it)
+  local owned = {}
+  it.published, it.keys = {}, {}
+  for _, port in ipairs(it.ports) do
+    local found, addr = targets(it, port), bound_to(run, it, port)
+    local number = port.choose and choose(run, it, port, addr, found) or port.first
+    local why = not port.choose and conflict(run, port, number, addr, found)
+    if type(why) == "table" then
+      taken_by_socket(it, port, number, why)
+    elseif why then
+      raise("publish", it, port, "EADDRINUSE",
+        ("%d/%s is published twice"):format(number, port.protocol))
+    end
+    for v, target in next, found do
+      local key = key_of(port.protocol, number, addr)
+      local set = (addr and "at" or "any") .. v
+      owned[set] = owned[set] or {}
+      table.insert(owned[set], ("%s : %s . %d"):format(key, target, port.to))
+      run.keys[v .. " " .. key] = true
+      it.keys[#it.keys + 1] = { set = set, key = key, port = port, number = number }
+    end
+    if port.protocol == "udp" then
+      run.udp = run.udp or {}
+      run.udp[number] = true
+    end
+    it.published[#it.published + 1] = { protocol = port.protocol, addr = port.addr, port = number,
+      to = port.to }
+  end
+  return owned
+end
+
+-- the way --------------------------------------------------------------------------
+
+-- the device by which the host reaches a card
+local function device_of(it)
+  if it.device then
+    return it.device.name, it.device
+  end
+  local route = it.place.nl:route_get { host_of(it.addrs[1]) }
+  return route and route.dev and it.place.nl:name(route.dev)
+end
+
+local EEXIST <const> = 17
+local LOCAL6 <const> = { dst = "::1/128", type = "local", table = "local", metric = 1024 }
+
+-- an answer to ::1 comes in by the device, and is looked for among its routes
+local function open_local6(it, index, part)
+  local route = require "nsbox.undo.route"
+  local function add()
+    local ok, message, errno = it.place.nl:route_add(route.request(LOCAL6, LOCAL6.dst, index))
+    if not ok and errno ~= EEXIST then
+      it.place:check("publish", "::1", ok, message, errno)
+    end
+    return {}
+  end
+  if not part then
+    return add()
+  end
+  local record = it.place:check("publish", "::1", it.place.nl:link_get(index))
+  local plan = it.place:mark { dev = record.name, index = index,
+    device = require("nsbox.netplace").kind(record) }
+  for name, value in next, LOCAL6 do
+    plan[name] = value
+  end
+  part:step("route", plan, add)
+end
+
+-- Packets from 127.0.0.1 leave by this device only if that is allowed; then
+-- nobody may come in by it and talk to 127.0.0.1: the table sees to that. The
+-- kernel itself lets nobody come in and talk to ::1.
+local function open_localhost(it, name, bridge, families)
+  local scope, place = it.part.scope, it.place
+  scope._localhost = scope._localhost or {}
+  local index = place:check("publish", name, place.nl:index(name))
+  local ours = bridge and not bridge._borrowed -- then it goes with the bridge
+  for family in next, families do
+    local mark = ("%s %d %s"):format(place.cookie or place.inode, index, family)
+    local done = scope._localhost[mark]
+    if not (done and done:in_force()) then
+      done = bridge and bridge._part
+      if ours and family == "inet" then
+        place:check("publish", name, netlink.sysctl_set(place.handle,
+          ("net/ipv4/conf/%s/route_localnet"):format(name), "1"))
+      elseif ours then
+        open_local6(it, index)
+      elseif family == "inet" then
+        done = require("nsbox.made").within(scope, "sysctl", require("nsbox.setting").make,
+          it.netns, 1, { [("net.ipv4.conf.%s.route_localnet"):format((name:gsub("%.", "/")))] = 1 })
+      else
+        done = require("nsbox.made").within(scope, "route", function(part)
+          open_local6(it, index, part)
+          return require("nsbox.made").new "route to ::1"
+        end)
+      end
+      scope._localhost[mark] = done
+    end
+  end
+end
+
+-- Where rules of IP see what only crosses a bridge (br_netfilter, which Docker turns on), a
+-- card that reaches itself by way of the host is answered through its own port.
+local function let_back(it, run)
+  local port = it.device and it.link.peer
+  if run.bridged == nil then
+    run.bridged = false
+    for _, key in ipairs { "bridge-nf-call-iptables", "bridge-nf-call-ip6tables" } do
+      run.bridged = run.bridged
+        or netlink.sysctl_get(it.place.handle, "net/bridge/" .. key) == "1"
+    end
+  end
+  if port and run.bridged then
+    it.place:check("publish", port, it.place.nl:port_set { port, hairpin = true })
+  end
+end
+
+-- the networks around a card: in them its answers must come back by the host
+local function networks(it)
+  local more = {}
+  for _, addr in ipairs(it.addrs) do
+    local a = inet.parse(addr)
+    if a.prefix and a.prefix < #a.bytes * 8 then
+      local net = ("%s/%d"):format(inet.text(inet.network(a)), a.prefix)
+      local set = "within" .. version(addr)
+      more[set] = more[set] or {}
+      table.insert(more[set], ("%s . %s"):format(net, net))
+    end
+  end
+  return more
+end
+
+local function prepare(run, it)
+  local families = {}
+  for _, addr in ipairs(it.addrs) do
+    families[version(addr) == "4" and "inet" or "inet6"] = true
+  end
+  require("nsbox.nat").forward(it.part, it.place, it.netns, families)
+  local name, bridge = device_of(it)
+  local more = networks(it)
+  if name then
+    more.near = { ('"%s"'):format(name) }
+    open_localhost(it, name, bridge, families)
+  end
+  let_back(it, run)
+  return { part = it.part, owned = elements(run, it), more = more,
+    text = ("%s to %s"):format(it.ports[1].text .. (it.ports[2]
+      and (" and %d more"):format(#it.ports - 1) or ""), host_of(it.addrs[1])) }
+end
+
+-- who publishes it already -----------------------------------------------------------
+
+local function find_key(list, sets)
+  for _, it in ipairs(list) do
+    for _, entry in ipairs(it.keys) do
+      local there = sets[entry.set] and sets[entry.set][entry.key]
+      if there then
+        return it, entry, there
+      end
+    end
+  end
+end
+
+local function name_scope(name)
+  local journals = require "nsbox.journal"
+  for _, journal in ipairs(journals.names "publish") do
+    local state = journals.peek("publish", journal)
+    for _, step in ipairs(state and state.steps or {}) do
+      if step.kind == "nft" and step.table == name and not step.over then
+        return state.name and ("scope %s"):format(state.name) or "another scope"
+      end
+    end
+  end
+  return "another scope"
+end
+
+local function taken(err, list, sets, whose, name)
+  local it, entry, there = find_key(list, sets)
+  if not it then
+    return false
+  end
+  err.code, err.errno = "EADDRINUSE", require("nsbox.sys.errno").EADDRINUSE
+  err.subject, err.hint, err.step = entry.port.text, false, nil
+  err.detail = ("%s publishes %d/%s already, to %s"):format(whose(name), entry.number,
+    entry.port.protocol, (there:gsub(" . ", ":")))
+  return true
+end
+
+-- all of one scope and place, in one transaction
+local function publish(list)
+  local place = list[1].place
+  local run = { keys = {}, sockets = setmetatable({ place = place }, Sockets) }
+  local items = {}
+  for i, it in ipairs(list) do
+    items[i] = prepare(run, it)
+  end
+  local nft = nftable.handle(place, "publish")
+  nftable.add(place, "publish", { "publish" }, items, {
+    explain = function(err, name)
+      if err.code == "EEXIST" then
+        taken(err, list, nftable.read(nft:run("list table inet " .. name) or ""), function()
+          return "this scope"
+        end)
+      end
+    end,
+    -- Others may do the same at this moment: each looks when its own is there.
+    -- What is in an older table goes before what is in ours.
+    verify = function(name)
+      for other, sets in next, tables(nft, name) do
+        local err = require("nsbox.error").new { op = "publish", netns = place.label,
+          code = "EEXIST", hint = false }
+        if taken(err, list, sets, name_scope, other) then
+          return err
+        end
+      end
+    end,
+  })
+  if run.udp then
+    netlink.conntrack_forget(place.handle, "udp", run.udp)
+  end
+  for _, it in ipairs(list) do
+    it.link.published = it.link.published or {}
+    table.move(it.published, 1, #it.published, #it.link.published + 1, it.link.published)
+  end
+end
+
+local function addresses(link)
+  local place <close> = link:_open "publish"
+  local list = {}
+  for _, record in ipairs(place.nl:addr_list { dev = link.index } or {}) do
+    if record.scope ~= "link" and record.scope ~= "host" then
+      list[#list + 1] = record.addr
+    end
+  end
+  return list
+end
+
+--- Publishes, what belongs together in one transaction.
+-- @tparam nsbox.Publication[] list of one scope
+function M.run(list)
+  local groups, order, places = {}, {}, {}
+  local _ <close> = setmetatable({}, { __close = function()
+    for _, place in next, places do
+      place:close()
+    end
+  end })
+  for _, it in ipairs(list) do
+    local key = it.netns == nil and places or it.netns
+    places[key] = places[key] or require("nsbox.netplace").open(it.netns, "publish")
+    it.place = places[key]
+    it.addrs = it.addrs or addresses(it.link)
+    if #it.addrs == 0 then
+      raise("publish", it, nil, "EADDRNOTAVAIL", "it has no address that a port could lead to",
+        "give it one: addr = \"…\", link:addr()")
+    end
+    if not groups[it.place] then
+      groups[it.place] = {}
+      order[#order + 1] = groups[it.place]
+    end
+    table.insert(groups[it.place], it)
+  end
+  for _, group in ipairs(order) do
+    publish(group)
+  end
+end
+
+--- Publishes at once, or when the batch of the scope ends.
+-- @tparam nsbox.Publication it
+function M.submit(it)
+  local batch = it.part.scope._batch
+  if batch then
+    batch.publications = batch.publications or {}
+    table.insert(batch.publications, it)
+  else
+    M.run { it }
+  end
+end
+
+return M
