@@ -9,6 +9,24 @@ local function link(pid, kind)
   return lfs.symlinkattributes(("/proc/%s/ns/%s"):format(pid, kind), "target")
 end
 
+describe("a box in which something runs", function()
+  needs "procmount"
+
+  it("ends with it", function()
+    local scope = require("nsbox").scope()
+    local box = scope:box {}
+    box:spawn { "sleep", "60" }
+    local kept = box:spawn { "sleep", "60" }
+    scope:close()
+    assert.equal("KILL", kept:wait().signal)
+    local other = require("nsbox").scope()
+    local second = other:box {}
+    second:spawn { "sleep", "60" }
+    second:close()
+    other:close()
+  end)
+end)
+
 describe("nsbox.box, misused", function()
   it("is told so at the caller's line, and nothing is made", function()
     misuse(function() nsbox.box(3) end, "box: expected a table of options")

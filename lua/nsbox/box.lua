@@ -263,6 +263,11 @@ end
 -- @treturn nsbox.Process
 function Box:spawn(o)
   local p = require("nsbox.enter").spawn(place_of(self, "spawn", 2), o, 2)
+  local spawned = { p }
+  for _, other in ipairs(self._spawned or {}) do
+    spawned[#spawned + 1] = not (other._result or other._closed) and other or nil
+  end
+  self._spawned = spawned
   return p
 end
 
@@ -336,12 +341,25 @@ function Box:ready(o)
   end
 end
 
+--- Ends what was spawned in it: these are children of ours, and pid 1 ends when all are gone.
+function Box:_reap()
+  local spawned = self._spawned or {}
+  self._spawned = nil
+  for _, p in ipairs(spawned) do
+    if not (p._result or p._closed) then
+      p._handle:kill "KILL"
+      p:wait()
+    end
+  end
+end
+
 --- Kills it, and lets go of what belongs to it.
 function Box:_settle()
   self._created = false
   if self._view then
     require("nsbox.names").gone(self._scope, self)
   end
+  self:_reap()
   process.methods.close(self)
   if self._ns then
     self._ns:close()

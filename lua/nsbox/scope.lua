@@ -324,6 +324,10 @@ end
 local function undo_all(self, parts)
   local steps = {}
   for _, part in ipairs(parts) do
+    local object = part.object
+    if object and object._reap then
+      pcall(object._reap, object)
+    end
     for _, step in ipairs(part.steps) do
       -- with the island goes what is on it
       step.over = step.over or step._inside and self._ground ~= nil
