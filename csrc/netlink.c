@@ -336,6 +336,7 @@ int luaopen_nsbox_sys_netlink(lua_State *L)
 	nb_setfuncs(L, "netlink", nbl_sysctlfuncs);
 	nb_setfuncs(L, "netlink", nbl_socketfuncs);
 	nb_setfuncs(L, "netlink", nbl_conntrackfuncs);
+	nb_setfuncs(L, "netlink", nbl_iptablesfuncs);
 	return 1;
 }
 

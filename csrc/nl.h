@@ -279,6 +279,7 @@ void nbl_setport(lua_State *L, struct nlattr *options);
 extern const luaL_Reg nbl_tunfuncs[];	    /* nl_tun.c: of a handle */
 extern const luaL_Reg nbl_sysctlfuncs[];    /* nl_sysctl.c: of the module */
 extern const luaL_Reg nbl_socketfuncs[];    /* nl_sockets.c: the same */
+extern const luaL_Reg nbl_iptablesfuncs[];  /* nl_iptables.c: the same */
 extern const luaL_Reg nbl_conntrackfuncs[]; /* nl_conntrack.c: the same */
 extern const luaL_Reg nbl_monitorfuncs[];   /* nl_monitor.c: the same */
 extern const luaL_Reg nbl_monitormethods[];

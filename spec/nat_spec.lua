@@ -165,6 +165,79 @@ describe("nat", function()
   end)
 end)
 
+-- a rule of somebody's; what it says
+local function others(command)
+  assert.equal("", (sh("export LD_PRELOAD=; " .. command)))
+end
+
+describe("a firewall that drops what is forwarded", function()
+  needs("netns", "nftables", "bridge")
+
+  local function refused()
+    local s <close> = nsbox.scope()
+    local err = failure(function() s:bridge { "br0", addr = "10.0.3.1/24", nat = true } end)
+    assert.same({ "bridge", "br0", "EACCES" }, { err.op, err.subject, err.code })
+    assert.equal("0", sysctl "net/ipv4/ip_forward")
+    assert.equal(0, (tables()))
+    local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+    s:nat { br, firewall = false }
+    return err
+  end
+
+  local function let_through()
+    local s <close> = nsbox.scope()
+    assert.equal("br0", s:bridge { "br0", addr = "10.0.3.1/24", nat = true }.name)
+  end
+
+  it("is named: a policy", function()
+    netns(function()
+      let_through()
+      others [[nft 'add table inet fw;
+        add chain inet fw pass { type filter hook forward priority 0; policy drop; }']]
+      local err = refused()
+      assert.equal("the chain pass of table inet fw drops what is forwarded (its policy is drop)",
+        err.detail)
+      -- its own advice helps
+      others(err.hint:match "let it through: (.*); where":gsub("nft (insert[^;]*)", "nft '%1'"))
+      let_through()
+    end)
+  end)
+
+  it("is named: a last rule", function()
+    netns(function()
+      others [[nft 'add table ip fw;
+        add chain ip fw passing { type filter hook forward priority 0; };
+        add rule ip fw passing iifname { "eth0", "eth1" } accept;
+        add rule ip fw passing counter reject with icmp type admin-prohibited']]
+      assert.matches("table ip fw .* %(its last rule drops all%)", refused().detail)
+      others [[nft 'insert rule ip fw passing iifname "br*" accept']]
+      let_through()
+      -- of no concern to what is v6 only
+      others [[nft 'flush chain ip fw passing; add rule ip fw passing drop']]
+      local s <close> = nsbox.scope()
+      s:bridge { "br0", addr = "fd00:3::1/64", nat = true }
+    end)
+  end)
+
+  it("is named: iptables, new and old, as Docker leaves it", function()
+    netns(function()
+      -- only real root may see which old tables there are
+      local old = slurp "/proc/net/ip_tables_names" and "iptables-legacy" or nil
+      for _, command in ipairs { "iptables-nft", old } do
+        -- its lock is not everybody's
+        local iptables = "XTABLES_LOCKFILE=/dev/null " .. command
+        others(iptables .. " -P FORWARD DROP; " .. iptables .. " -A FORWARD -i docker0 -j ACCEPT")
+        local err = refused()
+        assert.matches("chain FORWARD of .* drops what is forwarded %(its policy is", err.detail)
+        assert.matches("%-I FORWARD %-i br0 %-j ACCEPT", err.hint)
+        others(iptables .. " -I FORWARD -o br+ -j ACCEPT")
+        let_through()
+        others(iptables .. " -P FORWARD ACCEPT")
+      end
+    end)
+  end)
+end)
+
 describe("isolate", function()
   needs("netns", "nftables", "bridge")
 

@@ -35,6 +35,8 @@ local schema = opts.schema("nat", {
   { subnet_or_bridge, doc = "the bridge, or the subnet" },
   out = { interface.check_name, doc = "the device to go out by; none: any but the subnet's own" },
   netns = interface.fields.netns,
+  firewall = { "boolean", default = true,
+    doc = "false: do not look whether other tables drop what is forwarded" },
 })
 
 -- forwarding ----------------------------------------------------------------------
@@ -59,9 +61,16 @@ end
 -- @tparam nsbox.NetPlace place
 -- @param netns how that is meant
 -- @tparam table families `inet`, `inet6` → true
-function M.forward(part, place, netns, families)
+-- @tparam ?string device on whose way no firewall may be
+-- @raise an Error, EACCES: there is one
+function M.forward(part, place, netns, families, device)
   local scope = part.scope
   scope._forwards = scope._forwards or {}
+  local passes = device and ("%s %s"):format(place.cookie or place.inode, device)
+  if passes and not scope._forwards[passes] then
+    require("nsbox.firewall").check(place, part.verb, device, families)
+    scope._forwards[passes] = part
+  end
   for family, key in next, { inet = IPV4, inet6 = IPV6 } do
     local mark = ("%s %s"):format(place.cookie or place.inode, family)
     local done = scope._forwards[mark]
@@ -107,7 +116,13 @@ end
 
 local ANYWHERE <const> = { ["4"] = "0.0.0.0/0", ["6"] = "::/0" }
 
-local function translate(part, place, netns, op, subnets, out)
+-- the device by which a subnet is reached
+local function device_to(place, subnet)
+  local route = place.nl:route_get { subnet:match "^[^/]+" }
+  return route and route.type ~= "local" and route.dev and place.nl:name(route.dev) or nil
+end
+
+local function translate(part, place, netns, op, subnets, out, device)
   local owned, more, families = {}, {}, {}
   local function add(lists, set, element)
     lists[set] = lists[set] or {}
@@ -133,18 +148,18 @@ local function translate(part, place, netns, op, subnets, out)
         err.detail, err.hint = "the scope translates this subnet already", false
       end
     end })
-  M.forward(part, place, netns, families)
+  M.forward(part, place, netns, families, device)
   return text
 end
 
-local function of_bridge(part, place, netns, op, bridge, out)
+local function of_bridge(part, place, netns, op, bridge, out, trusting)
   local subnets = M.subnets(place, bridge.index, op, bridge.name)
   if #subnets == 0 then
     require("nsbox.error").raise { op = op, subject = bridge.name, netns = place.label,
       code = "EADDRNOTAVAIL", detail = "it has no address, and so no subnet to translate",
       hint = "give the bridge an address: addr = \"10.0.3.1/24\"" }
   end
-  local text = translate(part, place, netns, op, subnets, out)
+  local text = translate(part, place, netns, op, subnets, out, not trusting and bridge.name)
   bridge._nat = true
   return text
 end
@@ -177,8 +192,9 @@ function M.make(part, o, level)
     end
     return require("nsbox.made").new(part.standing.steps[1].text)
   end
-  local text = is_bridge and of_bridge(part, place, netns, "nat", what, o.out)
-    or translate(part, place, netns, "nat", { what }, o.out)
+  local text = is_bridge and of_bridge(part, place, netns, "nat", what, o.out, not o.firewall)
+    or translate(part, place, netns, "nat", { what }, o.out,
+      o.firewall and device_to(place, what))
   return require("nsbox.made").new(text .. (place.label and " in " .. place.label or ""))
 end
 

@@ -233,6 +233,20 @@ probe("nftables", "firewall rules: libnftables, and nf_tables in the kernel", fu
   return ok, why, not ok and "as root: modprobe nf_tables, if this kernel has it" or nil
 end)
 
+probe("forwarding", "no firewall here drops what is forwarded", function()
+  -- nobody else may look; in a network of one's own there is none
+  if not require("nsbox.idmap").who().root or not pcall(require, "nsbox.sys.nft") then
+    return true
+  end
+  local place <close> = require("nsbox.netplace").open(nil, "probe")
+  local found = require("nsbox.firewall").list(place, "probe")[1]
+  if found then
+    return false, ("%s drops it (%s)"):format(found.what, found.how),
+      "let the bridge through; the error of scope:nat has the commands for it"
+  end
+  return true
+end)
+
 probe("pidfd", "a handle of a process", function()
   local process, message, errno = sys.process.open(sys.process.getpid())
   if not process then

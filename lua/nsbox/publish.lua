@@ -309,8 +309,8 @@ local function prepare(run, it)
   for _, addr in ipairs(it.addrs) do
     families[version(addr) == "4" and "inet" or "inet6"] = true
   end
-  require("nsbox.nat").forward(it.part, it.place, it.netns, families)
   local name, bridge = device_of(it)
+  require("nsbox.nat").forward(it.part, it.place, it.netns, families, name)
   local more = networks(it)
   if name then
     more.near = { ('"%s"'):format(name) }
