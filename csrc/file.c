@@ -2,14 +2,18 @@
  * file.c - names in a file system and locks; a part of nsbox.sys.fd
  *
  * What a journal and a pin need beyond open and write: a directory with its
- * mode from the start, a file that is complete before it has a name, a lock.
- * open(2), linkat(2), mkdir(2), flock(2), ftruncate(2)
+ * mode from the start, a file that is complete before it has a name, a lock;
+ * and connecting to a name. open(2), linkat(2), mkdir(2), flock(2),
+ * ftruncate(2), unix(7)
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "nb.h"
@@ -107,7 +111,37 @@ static int fd_truncate(lua_State *L)
 	return nb_result(L, rc, "truncate");
 }
 
-const luaL_Reg nb_filefuncs[] = {{"mkdir", fd_mkdir}, {NULL, NULL}};
+/***
+ * Connects to a stream socket that has a name in the file system.
+ * @function connect
+ * @tparam string path 107 bytes at most
+ * @treturn nsbox.fd
+ * @return[2] nil, message, errno: ECONNREFUSED when nobody listens
+ * @see unix(7)
+ */
+static int fd_connect(lua_State *L)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	const char *path = nb_checkpath(L, 1);
+	struct nb_fd *handle = nb_newfd(L);
+	int fd;
+
+	luaL_argcheck(L, strlen(path) < sizeof(to.sun_path), 1, "too long");
+	memcpy(to.sun_path, path, strlen(path) + 1);
+	fd = nb_above_stdio(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
+		nb_close(fd);
+		fd = -1;
+	}
+
+	if (fd < 0)
+		return nb_fail(L, errno, path);
+	handle->fd = fd;
+	return 1;
+}
+
+const luaL_Reg nb_filefuncs[] = {
+    {"connect", fd_connect}, {"mkdir", fd_mkdir}, {NULL, NULL}};
 const luaL_Reg nb_filemethods[] = {{"flock", fd_flock},
 				   {"link", fd_link},
 				   {"truncate", fd_truncate},

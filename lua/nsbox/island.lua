@@ -22,6 +22,8 @@ local NAMES <const> = "/run/netns"
 ---@field maps table `{ uid = ranges, gid = ranges, setgroups }`
 ---@field handles table kind → ns handle
 ---@field uid integer whose it is
+---@field uplink? nsbox.Uplink
+---@field unreached? nsbox.Error why it has none
 local Island = { __name = "nsbox.island" }
 Island.__index = Island
 
@@ -330,9 +332,11 @@ end
 --- Makes one.
 -- @tparam nsbox.Part part
 -- @tparam string op the verb that needs it, for an Error
+-- @tparam ?string|boolean uplink which; false: none; nil: one that is installed
 -- @treturn nsbox.Island
-function M.make(part, op)
-  local self = setmetatable({ handles = {}, named = {}, own = {}, uid = process.geteuid() }, Island)
+function M.make(part, op, uplink)
+  local self = setmetatable({ handles = {}, named = {}, own = {}, uid = process.geteuid(),
+    wanted = uplink, _part = part }, Island)
   part:step("process", {}, function()
     self.process, self.maps = start(op)
     self.by, self.groups = self.process._handle, groups(self.maps)
@@ -344,11 +348,38 @@ function M.make(part, op)
     error(err, 0)
   end
   self.home = setmetatable({ _island = self }, Inside)
+  if uplink then
+    ok, err = pcall(self.reach, self, op)
+    if not ok then
+      self:_settle()
+      error(err, 0)
+    end
+  end
   return self
+end
+
+--- Makes sure that it can reach the world, where it is to.
+-- @tparam string op the verb that needs it, for an Error
+-- @raise an Error, when an uplink was asked for by name and cannot be had
+function Island:reach(op)
+  if not self.uplink and not self.unreached and self.wanted ~= false then
+    self.uplink, self.unreached = require("nsbox.uplink").start(self, op, self.wanted)
+  end
+end
+
+--- Raises, once, that its uplink has ended.
+-- @tparam string op the verb that comes upon it
+function Island:look(op)
+  if self.uplink then
+    self.uplink:look(op)
+  end
 end
 
 --- Ends it, and lets go of everything.
 function Island:_settle()
+  if self.uplink then
+    self.uplink:_settle()
+  end
   self.process:close()
   for _, handle in next, self.handles do
     handle:close()

@@ -286,6 +286,9 @@ local schema = opts.schema("scope", {
     return require("nsbox.pool").check(value)
   end, doc = "subnets for bridges without an address: \"10.20.0.0/16\", or all of one size in "
     .. "it, { \"10.0.0.0/8\", size = 24 }; one or a list" },
+  uplink = { function(value)
+    return require("nsbox.uplink").check(value)
+  end, none = true, doc = "how an island reaches the world: \"pasta\", \"slirp4netns\", false" },
   private = { "boolean", doc = "an island of its own; absent: without the privilege" },
 })
 
@@ -298,6 +301,8 @@ function M.options(o, level)
   if o[1] and o.private then
     require("nsbox.mistake").raise("scope: an island ends with its script, and what has a name "
       .. "stays: private = true is for a scope without one", level + 1)
+  elseif o.uplink and (o[1] or o.private == false) then
+    require("nsbox.mistake").raise("scope: uplink: only an island has one", level + 1)
   end
   return o
 end

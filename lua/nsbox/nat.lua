@@ -123,6 +123,9 @@ local function device_to(place, subnet)
 end
 
 local function translate(part, place, netns, op, subnets, out, device)
+  if place.island and netns == place.island.home then
+    place.island:reach(op)
+  end
   local owned, more, families = {}, {}, {}
   local function add(lists, set, element)
     lists[set] = lists[set] or {}

@@ -117,6 +117,14 @@ probe("sysctl", "settings of an own net namespace", function()
   return false, "/proc/sys is read-only here, as in a default box",
     "run the outer box with bare = true (docker: --security-opt systempaths=unconfined)"
 end)
+for name, package in pairs { pasta = "passt", slirp4netns = "slirp4netns" } do
+  probe(name, "the uplink of an island by " .. name, function()
+    if require("nsbox.uplink").find(name) then
+      return true
+    end
+    return false, name .. " is not installed", "install the package " .. package
+  end)
+end
 probe("procmount", "an own /proc", mounting({ "pid" }, "proc", "/proc"))
 probe("sysfs", "an own /sys", mounting({ "net" }, "sysfs", "/sys"))
 probe("mqueue", "own POSIX message queues", mounting({ "ipc" }, "mqueue", SOMEWHERE))

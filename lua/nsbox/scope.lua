@@ -93,10 +93,13 @@ end
 -- there yet, or here.
 function Scope:_land(op)
   if self._island or not self.private then
+    if self._island then
+      self._island:look(op)
+    end
     return self._island or require "nsbox.here"
   end
   local part = require("nsbox.part").new(self, "island")
-  local ok, island = pcall(require("nsbox.island").make, part, op)
+  local ok, island = pcall(require("nsbox.island").make, part, op, self._uplink)
   if not ok then
     part:undo()
     error(island, 0)
@@ -291,7 +294,8 @@ function Scope:_drop(part)
       table.remove(self._parts, i)
     end
   end
-  if #self._parts == 0 and self._journal and not self._named then
+  local reaching = self._ground and self._island.uplink
+  if #self._parts == 0 and self._journal and not self._named and not reaching then
     self._journal:reset()
   end
   local object = part.object
@@ -466,7 +470,8 @@ local function open_anonymous(o)
   if require("nsbox.sys.fd").stat((require("nsbox.rundir").path())) then
     require("nsbox.scopes").recover_quietly "scope"
   end
-  return new { _pool = o and o.pool, _wanted = o and o.private }
+  return new { _pool = o and o.pool, _wanted = o and o.private,
+    _uplink = o and o.uplink }
 end
 
 -- the scope behind nsbox.VERB; it must be there before what it owns, so that
@@ -504,7 +509,9 @@ end
 --   without a name `pool`: the subnets for bridges without an address, `"10.20.0.0/16"`, or
 --   `{ "10.0.0.0/8", size = 24 }`, one or a list; default 172.17 to 172.31, 192.168, 10;
 --   without one `private`: true, an island of its own; false, here or not at all; absent: here,
---   if this process may change the network here
+--   if this process may change the network here; and `uplink`, "pasta" or "slirp4netns", by
+--   which an island reaches the world; false: not at all; absent: what is installed, when a
+--   bridge with `nat` asks for it
 -- @treturn nsbox.Scope
 -- @raise an Error, ETIMEDOUT: another run has it; EPERM: `private = false`, without the privilege
 return setmetatable(M, {

@@ -140,6 +140,24 @@ return {
       s:dns("blue", { "8.8.8.8", hosts = { x = "1.2.3.4" } })
     end)
   ]], needs = "mount_api" },
+  { "island", [[
+    local s <close> = nsbox.scope { private = true }
+    local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+    br:attach(s:netns "blue")
+    s:netns "red":close()
+    s:batch(function() s:veth { "a", { "b", netns = "blue" } } end)
+    local b = s:box { "sleep", "60", net = br }
+    b:start()
+    s:box { name = "idle", net = br }
+    s:sysctl(nil, { ["net.ipv4.ip_forward"] = 1 })
+    s:link "lo":addr "10.9.0.1/24"
+    s.ns:exec { "true" }
+    b:close()
+  ]] },
+  { "uplink", [[
+    local s <close> = nsbox.scope { private = true, uplink = "slirp4netns" }
+    s:bridge { "br0", addr = "10.0.3.1/24" }
+  ]], file = "/dev/net/tun", needs = "slirp4netns" },
   { "error", [[
     pcall(function()
       local s <close> = nsbox.scope()

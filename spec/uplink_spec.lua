@@ -1,0 +1,141 @@
+-- Uplinks of islands. The "internet" is a namespace of the spec's own, and so is the
+-- machine that the scope runs on: a user namespace around both.
+
+local nsbox = require "nsbox"
+local blame = require "blame"
+local inside = require "inside"
+local netns = require "netns"
+
+local misuse, failure = blame.misuse, blame.failure
+local sys = nsbox.sys
+
+local SERVER <const> = [[exec perl -MIO::Socket::INET -e '
+  my $s = IO::Socket::INET->new(LocalAddr => "192.0.2.7", LocalPort => 80, Listen => 5,
+    ReuseAddr => 1) or die $!;
+  $| = 1; print "ready\n";
+  while (my $c = $s->accept) { print $c "hello ".$c->peerhost."\n"; close $c }']]
+local CLIENT <const> = [[perl -MIO::Socket::INET -e '
+  my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], Timeout => 10) or die "no: $@\n";
+  print <$s>' ]]
+
+-- f(scope) on a machine 10.55.0.2 whose way out leads to 192.0.2.7
+local function with(o, f)
+  inside({ "net", "mnt", netns.power() and "uts" or "user" }, function()
+    sh "mount -t tmpfs tmpfs /run"
+    local world <close> = nsbox.ns.new { "net" }
+    local here <close> = assert(sys.netlink.open())
+    local there <close> = assert(sys.netlink.open(world._handles.net))
+    assert(here:link_add { "up0", kind = "veth", peer = { "up1", netns = world._handles.net } })
+    assert(here:addr_add { "10.55.0.2/24", dev = "up0" })
+    assert(here:link_set { "up0", up = true })
+    for _, addr in ipairs { "10.55.0.1/24", "192.0.2.7/32" } do
+      assert(there:addr_add { addr, dev = "up1" })
+    end
+    assert(there:link_set { "lo", up = true })
+    assert(there:link_set { "up1", up = true })
+    assert(here:link_set { "lo", up = true })
+    assert(here:route_add { "default", via = "10.55.0.1" })
+    local server <close> = world:spawn { "sh", "-c", SERVER, stdout = "pipe" }
+    assert(server.stdout:read "l" == "ready")
+    o.private = true
+    local ok, err = pcall(function()
+      local s <close> = nsbox.scope(o)
+      f(s)
+    end)
+    if not ok then error(type(err) == "table" and err.message or tostring(err), 0) end
+  end)
+end
+
+local function ended(pid) return slurp(("/proc/%d/stat"):format(pid)) == nil end
+
+describe("the uplink of an island", function()
+  needs("maps", "netns", "procmount", "tun")
+
+  for _, name in ipairs { "pasta", "slirp4netns" } do
+    it("reaches the world by " .. name .. ", and ends with its scope", function()
+      needs(name)
+      local pid
+      with({ uplink = name }, function(s)
+        local br = s:bridge { "br0", addr = "10.0.3.1/24", nat = true }
+        local web = s:box { name = "web", net = br }
+        assert.equal("hello 10.55.0.2\n",
+          web:exec({ "sh", "-c", CLIENT .. "192.0.2.7:80" }).stdout)
+        pid = s._island.uplink.process.pid
+        assert.is_false(ended(pid))
+        s:close()
+        assert.is_true(ended(pid))
+      end)
+    end)
+
+    it("is asked for by nat, by " .. name, function()
+      needs(name)
+      with({ uplink = nil }, function(s)
+        s:bridge { "br0", addr = "10.0.3.1/24" }
+        assert.is_nil(s._island.uplink)
+        s:bridge { "br1", addr = "10.0.4.1/24", nat = true }
+        assert.is_string(s._island.uplink.name)
+      end)
+      with({ uplink = false }, function(s)
+        s:bridge { "br1", addr = "10.0.4.1/24", nat = true }
+        assert.is_nil(s._island.uplink)
+      end)
+    end)
+
+    it("opens ports of the machine by " .. name, function()
+      needs(name)
+      with({ uplink = name }, function(s)
+        s:bridge { "br0", addr = "10.0.3.1/24" }
+        local server <close> = s.ns:spawn { "sh", "-c",
+          (SERVER:gsub('LocalAddr => "192.0.2.7", LocalPort => 80', "LocalPort => 8080")),
+          stdout = "pipe" }
+        assert(server.stdout:read "l" == "ready")
+        local uplink = s._island.uplink
+        local ports = uplink:publish { { proto = "tcp", addr = "127.0.0.1", port = 9090,
+          to = 8080 } }
+        assert.matches("^hello ", (sh(CLIENT .. "127.0.0.1:9090")))
+        local err = failure(function()
+          uplink:publish { { proto = "tcp", addr = "127.0.0.1", port = 9090, to = 8081 } }
+        end, "EADDRINUSE")
+        assert.matches("uplink", tostring(err))
+        uplink:unpublish(ports)
+        assert.matches("^no: ", (sh(CLIENT .. "127.0.0.1:9090")))
+      end)
+    end)
+
+    it("is missed when it dies: " .. name, function()
+      needs(name)
+      with({ uplink = name }, function(s)
+        s:bridge { "br0", addr = "10.0.3.1/24" }
+        local pid = s._island.uplink.process.pid
+        local child = slurp(("/proc/%d/task/%d/children"):format(pid, pid)):match "%d+"
+        local p <close> = assert(sys.process.open(math.tointeger(tonumber(child))))
+        p:kill "KILL"
+        assert(sys.fd.poll({ [s._island.uplink.process:fileno()] = "r" }, 30))
+        local err = failure(function() s:bridge { "br1", addr = false } end, "ECHILD")
+        assert.matches(name .. " .*: the uplink of the island has ended: killed by KILL",
+          tostring(err))
+        s:bridge { "br1", addr = false }
+      end)
+    end)
+  end
+
+  it("that is not installed is an error that names the packages", function()
+    local uplink = require "nsbox.uplink"
+    local find = uplink.find
+    finally(function() uplink.find = find end)
+    uplink.find = function() end
+    local s <close> = nsbox.scope { private = true, uplink = "pasta" }
+    local err = failure(function() s:bridge { "br0", addr = false } end, "ENOENT")
+    assert.equal("pasta", err.subject)
+    assert.matches("passt.*slirp4netns", err.hint)
+    assert.is_nil(s._island)
+  end)
+
+  it("is one of two, and for islands", function()
+    misuse(function() nsbox.scope { private = true, uplink = "pastq" } end,
+      "scope: uplink: expected one of 'pasta', 'slirp4netns', got 'pastq' (did you mean 'pasta'?)")
+    misuse(function() nsbox.scope { private = false, uplink = "pasta" } end,
+      "scope: uplink: only an island has one")
+    misuse(function() nsbox.scope { "shop", uplink = "pasta" } end, "only an island has one")
+  end)
+end)
