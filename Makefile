@@ -222,7 +222,7 @@ format: ## lay out the C sources with clang-format
 ROUNDS ?= 11
 BENCH  := $(BUILD)/bench/limit $(BUILD)/bench/netlimit $(BUILD)/bench/enter.so $(BUILD)/bench/true $(BUILD)/bench/quick
 # what to measure: files of spec/bench
-WHAT   ?= launch lifetimes network
+WHAT   ?= launch lifetimes network island
 
 .PHONY: bench
 bench: all $(BENCH) ## measure; WHAT=lifetimes for one part, ROUNDS=25 for steadier figures

@@ -103,6 +103,7 @@ describe("nsbox.hints.namespaces", function()
     assert.equal(text:match "^%S+",
       hint("mount", "EPERM", { new = { "user", "mnt" } }):match "^%S+")
     assert.equal(text:match "^%S+", hint("newuidmap", "EPERM", {}):match "^%S+")
+    assert.equal(text, hint("lo", "EPERM", { new = { "user", "net", "mnt" } }))
   end)
 
   it("EPERM: sees a seccomp filter", function()

@@ -5,6 +5,7 @@ local dkjson = require "dkjson"
 local lfs = require "lfs"
 local nsbox = require "nsbox"
 local blame = require "blame"
+local netns = require "netns"
 
 local misuse, failure = blame.misuse, blame.failure
 
@@ -179,6 +180,35 @@ describe("an island", function()
     s:bridge "br0"
     assert.matches("%(in private island of uid %d+%)",
       tostring(failure(function() s:bridge "br0" end, "EEXIST")))
+  end)
+
+  it("has no cards of the machine", function()
+    netns(function()
+      os.execute "ip link add v0 type veth peer v1"
+      local s <close> = nsbox.scope { private = true }
+      for verb, o in pairs { macvlan = {}, ipvlan = {}, vlan = { id = 5 } } do
+        o[1], o.link = "e0", "v0"
+        local err = failure(function() s[verb](s, o) end, "EPERM")
+        assert.matches("v0 %(in private island of uid %d+%): it is a card of the machine",
+          tostring(err))
+        assert.matches("^a " .. verb .. " on it takes CAP_NET_ADMIN", err.hint)
+        o.link = "nope"
+        failure(function() s[verb](s, o) end, "ENODEV")
+      end
+    end)
+  end)
+
+  it("is not made where user namespaces are disabled: the switch is named", function()
+    needs "sysctl"
+    local script = tmpdir() .. "/x.lua"
+    spew(script, [[
+      local nsbox = require "nsbox"
+      local s <close> = nsbox.scope()
+      print(nsbox.try(s.bridge, s, "br0"))]])
+    local out = lua(script, nil,
+      "unshare -Ur sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\"' sh ")
+    assert.matches("^nil\tbridge: clone: No space left on device %(ENOSPC%)\n  hint: "
+      .. "user.max_user_namespaces is 0: nobody may make them; as root: sysctl %-w", out)
   end)
 
   it("is told of when it has ended", function()

@@ -182,6 +182,21 @@ local function data_of(o, spec, below)
   return next(data) ~= nil and data or nil
 end
 
+-- a card of the machine is not on an island, and its owner may not work on it
+local function check_reach(place, below, verb)
+  if not place.island or type(below) ~= "string" or place.nl:index(below) then
+    return
+  end
+  local machine <close> = require("nsbox.sys.netlink").open()
+  if machine and machine:index(below) then
+    place:close()
+    require("nsbox.error").raise { op = verb, subject = below, netns = tostring(place.island),
+      code = "EPERM", detail = "it is a card of the machine, and not on the island",
+      hint = ("a %s on it takes CAP_NET_ADMIN in the machine's network: as root, with a scope "
+        .. "that is not private; an island reaches the world by its uplink"):format(verb) }
+  end
+end
+
 -- where the device below is, and what it is called there
 local function open_below(part, o, verb)
   local below = o.link
@@ -190,7 +205,9 @@ local function open_below(part, o, verb)
   elseif getmetatable(below) == link.methods then
     return below:_open(verb), below.index
   end
-  return netplace.open(part:place(nil), verb), below
+  local place = netplace.open(part:place(nil), verb)
+  check_reach(place, below, verb)
+  return place, below
 end
 
 -- made without a name for anybody else to open it by, until it bears the mark

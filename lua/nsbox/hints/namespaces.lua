@@ -36,6 +36,17 @@ local function chrooted()
   return machine.has_proc() -- else there is no table to look at
 end
 
+-- AppArmor lets the namespace be made, and takes the power in it away: it shows later
+local function powerless()
+  if machine.sysctl("kernel.apparmor_restrict_unprivileged_userns") == "1"
+    and machine.ids().euid ~= 0 then
+    return "kernel.apparmor_restrict_unprivileged_userns is 1: user namespaces of unconfined "
+      .. "programs have no power here; as root: sysctl -w "
+      .. "kernel.apparmor_restrict_unprivileged_userns=0, or give the interpreter an AppArmor "
+      .. "profile with \"userns,\""
+  end
+end
+
 local function userns_refused()
   if machine.sysctl("kernel.unprivileged_userns_clone") == "0" then
     return "kernel.unprivileged_userns_clone is 0: users may not make user namespaces here; "
@@ -45,12 +56,9 @@ local function userns_refused()
     return "user.max_user_namespaces is 0: nobody may make user namespaces here; "
       .. "as root: sysctl -w user.max_user_namespaces=10000"
   end
-  if machine.sysctl("kernel.apparmor_restrict_unprivileged_userns") == "1"
-    and machine.ids().euid ~= 0 then
-    return "kernel.apparmor_restrict_unprivileged_userns is 1: user namespaces of unconfined "
-      .. "programs have no power here; as root: sysctl -w "
-      .. "kernel.apparmor_restrict_unprivileged_userns=0, or give the interpreter an AppArmor "
-      .. "profile with \"userns,\""
+  local confined = powerless()
+  if confined then
+    return confined
   end
   if chrooted() then
     return "this process is in a chroot, where the kernel refuses user namespaces"
@@ -222,7 +230,8 @@ M.hostname = {
 
 M.lo = {
   EPERM = function(context)
-    return context.new and not has(context, "net")
+    return has(context, "user") and powerless()
+      or context.new and not has(context, "net")
       and "the loopback device belongs to the net namespace, and this box has none of its own"
       or "bringing a device up needs CAP_NET_ADMIN in the net namespace"
   end,
