@@ -268,17 +268,17 @@ static int reaphelper(pid_t child, const char *helper, pid_t pid)
 	return readproc(pid, name, map, sizeof(map)) > 0 ? 0 : -EPERM;
 }
 
-int nb_maphelper(const char *helper, pid_t pid, const char *text, char *said,
-		 size_t size)
+int nb_startmaphelper(struct nb_maphelper *h, const char *helper, pid_t pid,
+		      const char *text)
 {
 	char number[16];
 	char *words = strdup(text);
 	char **argv = NULL;
 	int ends[2] = {-1, -1};
-	pid_t child;
 	int err = 0;
 
-	said[0] = '\0';
+	h->helper = helper;
+	h->pid = pid;
 	snprintf(number, sizeof(number), "%d", (int)pid);
 	if (words)
 		argv = helperargv(helper, number, words);
@@ -293,18 +293,32 @@ int nb_maphelper(const char *helper, pid_t pid, const char *text, char *said,
 			err = -errno;
 	}
 	if (!err)
-		err = spawnhelper(argv, ends[1], &child);
+		err = spawnhelper(argv, ends[1], &h->child);
 	if (ends[1] >= 0)
 		nb_close(ends[1]);
-	if (!err) {
-		drain(ends[0], said, size);
-		err = reaphelper(child, helper, pid);
-	}
-	if (ends[0] >= 0)
+	if (err && ends[0] >= 0)
 		nb_close(ends[0]);
+	h->out = ends[0];
 	free(argv);
 	free(words);
 	return err;
+}
+
+int nb_endmaphelper(struct nb_maphelper *h, char *said, size_t size)
+{
+	drain(h->out, said, size);
+	nb_close(h->out);
+	return reaphelper(h->child, h->helper, h->pid);
+}
+
+int nb_maphelper(const char *helper, pid_t pid, const char *text, char *said,
+		 size_t size)
+{
+	struct nb_maphelper h;
+	int err = nb_startmaphelper(&h, helper, pid, text);
+
+	said[0] = '\0';
+	return err ? err : nb_endmaphelper(&h, said, size);
 }
 
 /* --- functions --- */

@@ -247,8 +247,34 @@ static int one_map(struct nb_launch *l, const char *file, const char *helper,
 	return r < 0 ? fail(l, -r, where) : 0;
 }
 
+/* newuidmap and newgidmap at the same time: each takes as long as the rest of
+ * a launch */
+static int both_helpers(struct nb_launch *l)
+{
+	struct nb_maphelper u, g;
+	char said[sizeof(l->said)] = "";
+	int ru = -nb_fault("newuidmap"), rg = -nb_fault("newgidmap");
+
+	if (ru == 0)
+		ru = nb_startmaphelper(&u, l->newuidmap, l->pid, l->uid_map);
+	if (ru < 0)
+		return fail(l, -ru, "newuidmap");
+	if (rg == 0)
+		rg = nb_startmaphelper(&g, l->newgidmap, l->pid, l->gid_map);
+	ru = nb_endmaphelper(&u, l->said, sizeof(l->said));
+	if (rg == 0)
+		rg = nb_endmaphelper(&g, said, sizeof(said));
+	if (ru < 0)
+		return fail(l, -ru, "newuidmap");
+	if (rg < 0)
+		memcpy(l->said, said, sizeof(said));
+	return rg < 0 ? fail(l, -rg, "newgidmap") : 0;
+}
+
 static int write_maps(struct nb_launch *l)
 {
+	if (l->newuidmap && l->newgidmap && !l->setgroups)
+		return both_helpers(l);
 	if (one_map(l, "uid_map", l->newuidmap, l->uid_map) < 0 ||
 	    one_map(l, "setgroups", NULL, l->setgroups) < 0 ||
 	    one_map(l, "gid_map", l->newgidmap, l->gid_map) < 0)

@@ -139,6 +139,15 @@ int nb_writeproc(pid_t pid, const char *file, const char *text);
  * what it printed goes to said.  0 or -errno (EPERM: it refused) */
 int nb_maphelper(const char *helper, pid_t pid, const char *text, char *said,
 		 size_t size);
+/* the same in two parts, for two of them at once */
+struct nb_maphelper {
+	const char *helper;
+	pid_t pid, child;
+	int out;
+};
+int nb_startmaphelper(struct nb_maphelper *h, const char *helper, pid_t pid,
+		      const char *text);
+int nb_endmaphelper(struct nb_maphelper *h, char *said, size_t size);
 
 /* --- mounts (mount.c) --- */
 
