@@ -14,6 +14,7 @@ local Here = { __name = "nsbox.here" }
 Here.__index = Here
 
 --- What a form of `netns` means: itself.
+-- @param _ itself
 -- @param netns any form; nil: the caller's own
 -- @return netns
 function Here.place(_, netns)
@@ -27,6 +28,7 @@ function Here.object()
 end
 
 --- Opens a netlink handle in a namespace.
+-- @param _ itself
 -- @tparam userdata handle of the namespace
 -- @treturn userdata
 -- @return[2] nil, message, errno
@@ -35,6 +37,7 @@ function Here.netlink(_, handle)
 end
 
 --- The directory of the names of network namespaces, made ready.
+-- @param _ itself
 -- @tparam string op the verb, for an Error
 -- @treturn string
 function Here.names(_, op)
@@ -44,6 +47,7 @@ function Here.names(_, op)
 end
 
 --- A directory that files can be written to.
+-- @param _ itself
 -- @tparam string _ the verb
 -- @tparam string path
 -- @treturn string where it is seen from here
@@ -59,6 +63,7 @@ function Here.newnet()
 end
 
 --- Mounts a namespace on a file.
+-- @param _ itself
 -- @tparam userdata handle of the namespace
 -- @tparam string path
 -- @treturn ?boolean true
@@ -68,6 +73,7 @@ function Here.pin(_, handle, path)
 end
 
 --- Takes that away again, whatever uses it.
+-- @param _ itself
 -- @tparam string path
 -- @treturn ?boolean true
 -- @return[2] nil, message, errno
