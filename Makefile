@@ -220,9 +220,9 @@ format: ## lay out the C sources with clang-format
 	clang-format -i csrc/*.[ch] $(wildcard spec/*.c spec/bench/*.c examples/*.c)
 
 ROUNDS ?= 11
-BENCH  := $(BUILD)/bench/limit $(BUILD)/bench/netlimit $(BUILD)/bench/enter.so $(BUILD)/bench/true $(BUILD)/bench/quick
+BENCH  := $(BUILD)/bench/pump $(BUILD)/bench/limit $(BUILD)/bench/netlimit $(BUILD)/bench/enter.so $(BUILD)/bench/true $(BUILD)/bench/quick
 # what to measure: files of spec/bench
-WHAT   ?= launch lifetimes network island
+WHAT   ?= launch lifetimes network island nat
 
 .PHONY: bench
 bench: all $(BENCH) ## measure; WHAT=lifetimes for one part, ROUNDS=25 for steadier figures
@@ -233,6 +233,10 @@ bench: all $(BENCH) ## measure; WHAT=lifetimes for one part, ROUNDS=25 for stead
 $(BUILD)/bench/enter.so: spec/bench/enter.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE= $(PKG) $(WARN) -O2 -fPIC -shared -o $@ $<
+
+$(BUILD)/bench/pump: spec/bench/pump.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O2 -static -o $@ $<
 
 $(BUILD)/bench/limit: spec/bench/limit.c
 	@mkdir -p $(@D)
