@@ -3,7 +3,7 @@
 --
 --     ns1: eth0 192.168.10.11/24 ── lxcbr0.1 ── lxcbr0 192.168.10.1/24
 --
--- Needs: netns bridge mount_api
+-- Needs: netns bridge mount_api etc_netns
 -- Network: private
 -- Usage: lua5.4 examples/bridge.lua
 -- Output:

@@ -4,7 +4,7 @@
 --     island ── br0 10.0.3.1/24 ── eth0 10.0.3.2 box web
 --          └─── name blue, known to ip netns in there
 --
--- Needs: netns procmount bridge
+-- Needs: netns procmount bridge mount_api
 -- Usage: lua5.4 examples/island.lua
 -- Output:
 --     scope (private island of uid …): empty

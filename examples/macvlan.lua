@@ -5,7 +5,7 @@
 --                          ├── the card "under"
 --     blue: eth0 10.0.8.3 ─┘
 --
--- Needs: netns macvlan
+-- Needs: netns macvlan mount_api
 -- Network: private
 -- Usage: lua5.4 examples/macvlan.lua; root on a real card: link = nsbox.net.uplink()
 -- Output:

@@ -90,6 +90,7 @@ describe("an island", function()
   end)
 
   it("has names of its own, as ip netns knows them", function()
+    needs "mount_api"
     local s <close> = nsbox.scope { private = true }
     local blue = s:netns { "blue", sysctl = { ["net.ipv4.ip_default_ttl"] = 65 } }
     assert.is_nil(slurp "/run/netns/blue")
@@ -125,6 +126,7 @@ describe("an island", function()
   end)
 
   it("has settings, borrowed links, batches, pins", function()
+    needs "mount_api"
     local s <close> = nsbox.scope { private = true }
     local function forward()
       return s.ns:exec({ "cat", "/proc/sys/net/ipv4/ip_forward" }).stdout
@@ -215,7 +217,7 @@ describe("an island", function()
     local s <close> = nsbox.scope { private = true }
     s:bridge "br0"
     s._island.process:kill "KILL"
-    s._island.process:wait()
+    require("nsbox.sys.fd").poll { [s._island.process:fileno()] = "r" }
     local err = failure(function() s:bridge "br1" end, "ESRCH")
     assert.matches("the island has ended", tostring(err))
     failure(function() s:netns "blue" end, "ESRCH")

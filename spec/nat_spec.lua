@@ -26,7 +26,7 @@ local function sysctl(key)
 end
 
 describe("nat", function()
-  needs("netns", "nftables", "bridge")
+  needs("netns", "nftables", "bridge", "sysctl")
 
   it("translates what leaves a bridge, v4 and v6, and no more when it is closed", function()
     netns(function()
@@ -171,7 +171,7 @@ local function others(command)
 end
 
 describe("a firewall that drops what is forwarded", function()
-  needs("netns", "nftables", "bridge")
+  needs("netns", "nftables", "bridge", "sysctl")
 
   local function refused()
     local s <close> = nsbox.scope()
@@ -239,7 +239,7 @@ describe("a firewall that drops what is forwarded", function()
 end)
 
 describe("isolate", function()
-  needs("netns", "nftables", "bridge")
+  needs("netns", "nftables", "bridge", "sysctl")
 
   it("keeps a bridge from other bridges, both ways, and lets it out", function()
     netns(function()

@@ -16,6 +16,7 @@ end
 describe("nsbox.netplace", function()
   needs "netns"
   needs "bridge"
+  needs "sysctl"
 
   it("leaves the caller where it was, also when something fails", function()
     netns(function()

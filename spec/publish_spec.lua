@@ -77,7 +77,7 @@ describe("ports", function()
 end)
 
 describe("publish", function()
-  needs("netns", "nftables", "bridge")
+  needs("netns", "nftables", "bridge", "sysctl")
 
   it("leads from anywhere to the card: tcp, udp, v4, v6, hairpin, localhost", function()
     netns(function()

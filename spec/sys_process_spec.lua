@@ -1428,12 +1428,18 @@ describe("a process handle", function()
   end)
 
   it("is no closed one where only a standard stream's number is free", function()
-    -- what looks for leaks at the end cannot do so without a descriptor, and tries for ever
     local out, status = c.script([[
       local process = require "nsbox.sys.process"
+      local full = {}
+      repeat
+        local file = io.open "/dev/null"
+        full[#full + 1] = file
+      until not file
+      io.stdin:close()
       local p, message, errno = process.open(process.getpid())
+      full[1]:close()
       os.exit(p == nil and type(message) == "string" and math.type(errno) == "integer")
-    ]], "exec 0<&- 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-; ulimit -n 3; ASAN_OPTIONS=detect_leaks=0")
+    ]], "ulimit -n 20;")
     assert.same({ "", 0 }, { out, status })
   end)
 

@@ -346,7 +346,8 @@ function Box:_reap()
   local spawned = self._spawned or {}
   self._spawned = nil
   for _, p in ipairs(spawned) do
-    if not (p._result or p._closed) then
+    -- a forked child never ends what its parent started
+    if not (p._result or p._closed) and require("nsbox.sys.process").getpid() == p._parent then
       p._handle:kill "KILL"
       p:wait()
     end

@@ -151,6 +151,20 @@ probe("mount_api", "open_tree(2) and move_mount(2)", function()
   return false, tostring(why), "bind mounts are made by mount(2) then"
 end)
 
+probe("etc_netns", "files of a named network namespace, in /etc/netns", function()
+  if not require("nsbox.island").is_needless() then
+    return true -- an island has one of its own
+  end
+  local dir = sys.fd.stat "/etc/netns" and "/etc/netns" or "/etc"
+  local file, why, errno = sys.fd.open(dir, { "rdwr", "tmpfile" }, "0600")
+  if file then
+    file:close()
+  elseif errno ~= 21 and errno ~= 95 then -- EISDIR, ENOTSUP: no such files there, but others
+    return false, why, "an island has one of its own: nsbox.scope { private = true }"
+  end
+  return true
+end)
+
 probe("memfd_exec", "nsbox-init, which runs from a memfd", box({ "pid" }, { init = true }))
 
 -- runs f with rtnetlink in a network namespace of its own
