@@ -204,6 +204,14 @@ asan: variants ## run the specs under AddressSanitizer and UBSan
 valgrind: variants ## run the specs tagged valgrind under valgrind
 	NSBOX_BUILD=$(BUILD) $(LUA) spec/cells.lua valgrind -- $(ARGS)
 
+LAUNCHES ?= 10000
+
+.PHONY: stress
+stress: all ## LAUNCHES=10000 launches in one process: what they leave, and how it grows
+	@dir=$$(mktemp -d) && LUA_PATH='lua/?.lua;spec/?.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
+		NSBOX_STRESS=$(LAUNCHES) NSBOX_STRESS_DIR=$$dir $(LUA) spec/stress.lua; \
+		status=$$?; rmdir $$dir; exit $$status
+
 KILLS ?= 1000
 
 .PHONY: crash
