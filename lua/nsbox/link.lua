@@ -146,6 +146,7 @@ function M.check_bridge(value)
 end
 
 --- Of a bridge: puts a card into a network namespace, and its other end on the bridge.
+-- Its MTU is that of the bridge, unless it is told another one.
 -- @param netns any form of `netns`: a box, a name, somebody's pid
 -- @tparam[opt] table|string o `{ name, INTERFACE, peer = }`; no name: the first free ethN there
 -- @treturn nsbox.Link the card
