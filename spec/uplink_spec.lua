@@ -102,6 +102,25 @@ describe("the uplink of an island", function()
       end)
     end)
 
+    it("brings published ports to boxes by " .. name .. ", until they are closed", function()
+      needs(name)
+      needs("nftables", "sysctl")
+      with({ uplink = name }, function(s)
+        local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+        local web = s:box { name = "web", net = { br, publish = "9090:80" } }
+        local server <close> = web:spawn { "sh", "-c",
+          (SERVER:gsub('LocalAddr => "192.0.2.7", ', "")), stdout = "pipe" }
+        assert(server.stdout:read "l" == "ready")
+        assert.matches("^hello ", (sh(CLIENT .. "127.0.0.1:9090")))
+        local err = failure(function() web.links[1]:publish "127.0.0.1:9090:81" end, "EADDRINUSE")
+        assert.matches("publish", tostring(err))
+        failure(function() web.links[1]:publish "9091:80/sctp" end, "EPROTONOSUPPORT")
+        assert.matches("^hello ", (sh(CLIENT .. "127.0.0.1:9090")))
+        web:close()
+        assert.matches("^no: ", (sh(CLIENT .. "127.0.0.1:9090")))
+      end)
+    end)
+
     it("is missed when it dies: " .. name, function()
       needs(name)
       with({ uplink = name }, function(s)

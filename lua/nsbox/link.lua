@@ -246,7 +246,8 @@ end
 
 --- Lets ports of the host lead to it: from elsewhere, from the host itself, also by 127.0.0.1,
 -- and from its own network. The host is where its bridge is; of a link on none, where the
--- script is. What was published is in the field `published`, with the ports that were chosen.
+-- script is; of an island that has an uplink, the machine is a host, too. What was published is in
+-- the field `published`, with the ports that were chosen.
 -- @tparam string|table p `"8080:80"`, one or a list, as docker has them; see `nsbox.ports`
 -- @treturn nsbox.Link itself
 -- @raise an Error, EADDRINUSE: a port is taken, by a socket or by another publication

@@ -117,10 +117,16 @@ local function targets(it, port)
   return found
 end
 
+-- how the ports of the machine come to an island
+local function uplink_of(it)
+  local island = it.place.island
+  return island and (it.netns == nil or it.netns == island.home) and island.uplink or nil
+end
+
 -- an address of the host's, or for every one nil
 local function bound_to(run, it, port)
   local addr = port.addr
-  if not addr or is_every(addr) then
+  if not addr or is_every(addr) or uplink_of(it) then -- where it has addresses of its own
     return nil
   end
   if not run.addresses then
@@ -322,6 +328,36 @@ local function prepare(run, it)
       and (" and %d more"):format(#it.ports - 1) or ""), host_of(it.addrs[1])) }
 end
 
+-- from the machine to the island
+local function forward(list)
+  local uplink, items, all = uplink_of(list[1]), {}, {}
+  if not uplink then
+    return
+  end
+  for _, it in ipairs(list) do
+    local ports = {}
+    for i, p in ipairs(it.published) do
+      if p.protocol == "sctp" then
+        raise("publish", it, it.ports[i], "EPROTONOSUPPORT",
+          "the uplink of an island carries tcp and udp")
+      end
+      ports[#ports + 1] = { proto = p.protocol, addr = not is_every(p.addr or EVERY4) and p.addr
+        or nil, port = p.port, to = p.port }
+    end
+    table.move(ports, 1, #ports, #all + 1, all)
+    items[#items + 1] = { it.part, "forward", { _inside = it.place.island, uplink = uplink,
+      ports = ports } }
+  end
+  require("nsbox.part").steps(items, function(steps)
+    local ok, err = pcall(uplink.publish, uplink, all)
+    local outcome = {}
+    for i in ipairs(steps) do
+      outcome[i] = ok and {}
+    end
+    return outcome, not ok and err or nil
+  end)
+end
+
 -- who publishes it already -----------------------------------------------------------
 
 local function find_key(list, sets)
@@ -392,6 +428,7 @@ local function publish(list)
   if run.udp then
     netlink.conntrack_forget(place.handle, "udp", run.udp)
   end
+  forward(list)
   for _, it in ipairs(list) do
     it.link.published = it.link.published or {}
     table.move(it.published, 1, #it.published, #it.link.published + 1, it.link.published)

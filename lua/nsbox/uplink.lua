@@ -285,7 +285,9 @@ function Uplink:unpublish(list)
   end
   local before = #self.published
   self.published = without(self.published, gone)
-  if self.name == "pasta" then
+  if self.process._result then
+    return
+  elseif self.name == "pasta" then
     if #self.published < before then
       restart(self)
     end
@@ -297,6 +299,22 @@ function Uplink:unpublish(list)
       p.id = nil
     end
   end
+end
+
+--- Whether ports lead to the island.
+-- @tparam table[] list what `publish` was given
+-- @treturn boolean
+function Uplink:publishes(list)
+  local found = {}
+  for _, p in ipairs(self.published) do
+    found[p] = true
+  end
+  for _, p in ipairs(list) do
+    if not found[p] then
+      return false
+    end
+  end
+  return not self.process._result
 end
 
 --- Ends it.
