@@ -434,15 +434,19 @@ static int blame(struct nb_launch *l)
 	return -1;
 }
 
+int nb_pidfdkill(int pidfd, pid_t pid, int sig)
+{
+	int rc = (int)syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0);
+
+	/* every kernel with pidfds has the call, but valgrind does not */
+	return rc < 0 && errno == ENOSYS ? kill(pid, sig) : rc;
+}
+
 /* a failed launch leaves nothing: no process, no descriptor */
 static int undo(struct nb_launch *l)
 {
 	if (l->pidfd >= 0) {
-		/* valgrind does not know the call */
-		if (syscall(SYS_pidfd_send_signal, l->pidfd, SIGKILL, NULL, 0) <
-			0 &&
-		    errno == ENOSYS)
-			kill(l->pid, SIGKILL);
+		nb_pidfdkill(l->pidfd, l->pid, SIGKILL);
 		reap(l);
 		close(l->pidfd);
 		l->pidfd = -1;

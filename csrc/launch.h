@@ -54,6 +54,9 @@ int nb_launch_go(struct nb_launch *l);
  * the child is not ours */
 void nb_launch_abandon(struct nb_launch *l);
 
+/* a signal to a process of which a pidfd is held: 0, or -1 and errno */
+int nb_pidfdkill(int pidfd, pid_t pid, int sig);
+
 const char *nb_stepword(int op);
 
 #endif

@@ -263,9 +263,8 @@ static int process_kill(lua_State *L)
 {
 	struct nb_process *p = check_process(L);
 	int sig = nb_checksignal(L, 2);
-	int rc = (int)syscall(SYS_pidfd_send_signal, p->h.fd, sig, NULL, 0);
 
-	return nb_result(L, rc, "kill");
+	return nb_result(L, nb_pidfdkill(p->h.fd, p->pid, sig), "kill");
 }
 
 /***

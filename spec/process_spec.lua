@@ -44,6 +44,19 @@ describe("nsbox.process", function()
     assert.equal("KILL", p:wait().signal)
   end)
 
+  it("does not wait for what may not be killed when it is closed", function()
+    local p = start("sleep", "60")
+    local handle, closed = p._handle, false
+    p._handle = { kill = function() return nil, "kill: Operation not permitted", 1 end,
+      close = function() closed = true end }
+    assert.matches("^kill pid %d+: kill: Operation not permitted %(EPERM%)",
+      tostring(require("blame").failure(function() p:close() end, "EPERM")))
+    assert.is_true(closed)
+    p:close()
+    handle:kill "KILL"
+    require("children").ending(handle)
+  end)
+
   it("kills after a time-out, and not what ended before it", function()
     local p <close> = start_for(0, "sleep", "1000")
     assert.equal("timeout", p:wait().reason)

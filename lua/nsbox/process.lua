@@ -144,6 +144,16 @@ function Process:_wait(o, level)
   end, timeout and wait.now() + timeout)
 end
 
+-- false when it has ended
+local function send(self, signal)
+  local ok, message, errno = self._handle:kill(signal)
+  if not ok and errno ~= 3 then -- ESRCH
+    require("nsbox.error").raise { op = "kill", subject = "pid " .. self.pid, detail = message,
+      errno = errno }
+  end
+  return ok or false
+end
+
 --- Sends a signal.
 -- @tparam[opt="TERM"] string signal
 -- @treturn boolean false when it has ended
@@ -153,31 +163,32 @@ function Process:kill(signal)
   if self._result then
     return false
   end
-  local ok, message, errno = self._handle:kill(signal or "TERM")
-  if not ok and errno ~= 3 then -- ESRCH: it has ended
-    require("nsbox.error").raise { op = "kill", subject = "pid " .. self.pid, detail = message,
-      errno = errno }
-  end
-  return ok or false
+  return send(self, signal or "TERM")
 end
 
 --- Kills it, if it still runs, and lets go of everything; twice is harmless.
+-- @raise an Error, EPERM: a program that changed its ids, as sudo does, runs on
 function Process:close()
   if self._closed then
     return
   end
   self._closed = true
+  local ok, err = true, nil
   -- a forked child never ends what its parent started
   if not self._result and sys.getpid() == self._parent then
-    self._handle:kill "KILL"
+    ok, err = pcall(send, self, "KILL")
     self._streams:close()
-    while not self._result do
+    while ok and not self._result do
       wait.poll { [self:fileno()] = "r" }
       look(self)
     end
+    wait.leave(self) -- one that may not be killed is not waited for
   end
   self._streams:close(true)
   self._handle:close()
+  if not ok then
+    error(err, 0)
+  end
 end
 
 Process.__close = Process.close
