@@ -231,9 +231,18 @@ local function add_slirp(self, p)
   end
 end
 
+-- not by the death of its nsbox-init, which it would outlive for a moment, with its ports and
+-- its device
+local function stop(self)
+  if self.process:kill "TERM" then
+    self.process:wait { timeout = PATIENCE }
+  end
+  self.process:close()
+end
+
 -- pasta takes its ports when it starts: connections through it are lost
 local function restart(self)
-  self.process:close()
+  stop(self)
   local ok, err = pcall(launch, self, "publish")
   if not ok and require("nsbox.error").is(err) and err.detail:find "[Pp]ort" then
     err.code, err.errno = "EADDRINUSE", require("nsbox.sys.errno").EADDRINUSE
@@ -319,7 +328,7 @@ end
 
 --- Ends it.
 function Uplink:_settle()
-  self.process:close()
+  stop(self)
 end
 
 return M
