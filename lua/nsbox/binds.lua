@@ -1,6 +1,6 @@
 --- The options `bind` and `tmpfs`: what is shown where.
 --
--- @module nsbox.binds
+-- @internal nsbox.binds
 
 local M = {}
 

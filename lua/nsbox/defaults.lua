@@ -1,6 +1,6 @@
 --- What every box has unless it says otherwise: capabilities, masked paths.
 --
--- @module nsbox.defaults
+-- @internal nsbox.defaults
 
 local M = {}
 

@@ -7,7 +7,7 @@
 --
 -- nft(8), iptables(8)
 --
--- @module nsbox.firewall
+-- @internal nsbox.firewall
 
 local netlink = require "nsbox.sys.netlink"
 local nftable = require "nsbox.nftable"

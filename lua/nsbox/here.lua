@@ -3,7 +3,7 @@
 -- It has the methods of an island that verbs call which name network namespaces,
 -- or write files for them.
 --
--- @module nsbox.here
+-- @internal nsbox.here
 
 local mount = require "nsbox.sys.mount"
 local ns = require "nsbox.sys.ns"

@@ -11,7 +11,7 @@
 -- `path`, `new`, `join`, `maps`, `uid`, `cwd`, `mounts`; for a network see
 -- `nsbox.hints.network`.
 --
--- @module nsbox.hints
+-- @internal nsbox.hints
 
 local machine = require "nsbox.machine"
 

@@ -14,7 +14,7 @@
 --
 -- user_namespaces(7), subuid(5)
 --
--- @module nsbox.idmap
+-- @internal nsbox.idmap
 
 local process = require "nsbox.sys.process"
 

@@ -5,7 +5,7 @@
 --
 -- inet_pton(3), ip-address(8)
 --
--- @module nsbox.inet
+-- @internal nsbox.inet
 
 local M = {}
 

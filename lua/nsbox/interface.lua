@@ -5,7 +5,7 @@
 --
 -- ip-link(8), ip-address(8), ip-route(8), bridge(8)
 --
--- @module nsbox.interface
+-- @internal nsbox.interface
 
 local inet = require "nsbox.inet"
 local opts = require "nsbox.opts"

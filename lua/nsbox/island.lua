@@ -7,7 +7,7 @@
 --
 -- user_namespaces(7), network_namespaces(7)
 --
--- @module nsbox.island
+-- @internal nsbox.island
 
 local ns = require "nsbox.sys.ns"
 local process = require "nsbox.sys.process"

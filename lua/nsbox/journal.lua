@@ -4,7 +4,7 @@
 -- a journal that nobody has locked belongs to a scope whose owner has ended.
 -- Each line is one write(2) at its end; what it means is in `nsbox.record`.
 --
--- @module nsbox.journal
+-- @internal nsbox.journal
 
 local fd = require "nsbox.sys.fd"
 local process = require "nsbox.sys.process"

@@ -3,6 +3,6 @@
 --
 -- namespaces(7)
 --
--- @module nsbox.kinds
+-- @internal nsbox.kinds
 
 return { "user", "mnt", "pid", "net", "uts", "ipc", "cgroup", "time" }

@@ -5,7 +5,7 @@
 -- On a bridge that others use, too, an address that the kernel heard somebody
 -- use is the last to be handed out.
 --
--- @module nsbox.lease
+-- @internal nsbox.lease
 
 local inet = require "nsbox.inet"
 

@@ -9,7 +9,7 @@
 --
 -- flock(2)
 --
--- @module nsbox.ledger
+-- @internal nsbox.ledger
 
 local fd = require "nsbox.sys.fd"
 local inet = require "nsbox.inet"

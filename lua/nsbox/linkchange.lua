@@ -3,7 +3,7 @@
 -- A change to what the scope made goes when the device goes; one to a borrowed
 -- device is a part of the scope by itself, with its own undo.
 --
--- @module nsbox.linkchange
+-- @internal nsbox.linkchange
 
 local M = {}
 

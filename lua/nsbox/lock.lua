@@ -3,7 +3,7 @@
 -- flock(2) makes no event, so this looks again and again; other waits of the
 -- script go on meanwhile.
 --
--- @module nsbox.lock
+-- @internal nsbox.lock
 
 local wait = require "nsbox.wait"
 

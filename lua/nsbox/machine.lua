@@ -3,7 +3,7 @@
 -- Loaded when something failed or is asked about, never on the way of a
 -- launch. Everything here answers nil when it cannot know.
 --
--- @module nsbox.machine
+-- @internal nsbox.machine
 
 local M = {}
 

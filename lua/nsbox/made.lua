@@ -1,6 +1,6 @@
 --- What a verb made that has nothing to be asked about: it is undone, or kept.
 --
--- @module nsbox.made
+-- @internal nsbox.made
 
 ---@class nsbox.Made
 ---@field fresh boolean made by this run

@@ -1,6 +1,6 @@
 --- The words for mistakes in option tables; loaded when there is one.
 --
--- @module nsbox.mistake
+-- @internal nsbox.mistake
 
 local M = {}
 

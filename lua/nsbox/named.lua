@@ -4,7 +4,7 @@
 -- undone when the run ends, or by whoever comes after a crash; what was
 -- committed stands until a commit drops it, or the scope is removed.
 --
--- @module nsbox.named
+-- @internal nsbox.named
 
 local opts = require "nsbox.opts"
 local undo = require "nsbox.undo"

@@ -6,7 +6,7 @@
 --
 -- hosts(5)
 --
--- @module nsbox.names
+-- @internal nsbox.names
 
 local fd = require "nsbox.sys.fd"
 

@@ -2,7 +2,7 @@
 --
 -- ip-netns(8), mount_namespaces(7)
 --
--- @module nsbox.netnsdir
+-- @internal nsbox.netnsdir
 
 local fd = require "nsbox.sys.fd"
 local mount = require "nsbox.sys.mount"

@@ -6,7 +6,7 @@
 --
 -- network_namespaces(7), rtnetlink(7)
 --
--- @module nsbox.netplace
+-- @internal nsbox.netplace
 
 local ns = require "nsbox.sys.ns"
 local netlink = require "nsbox.sys.netlink"

@@ -6,7 +6,7 @@
 --
 -- open(2), linkat(2)
 --
--- @module nsbox.newfile
+-- @internal nsbox.newfile
 
 local fd = require "nsbox.sys.fd"
 

@@ -7,7 +7,7 @@
 --
 -- nft(8)
 --
--- @module nsbox.nftable
+-- @internal nsbox.nftable
 
 local parts = require "nsbox.part"
 

@@ -22,7 +22,7 @@
 -- first used, and what a simple launch or a correct table does without is in
 -- `nsbox.types` and `nsbox.mistake`.
 --
--- @module nsbox.opts
+-- @internal nsbox.opts
 
 local type, next, math_type, find = type, next, math.type, string.find
 

@@ -7,7 +7,7 @@
 --
 -- open_tree(2), move_mount(2), mount_namespaces(7)
 --
--- @module nsbox.overmount
+-- @internal nsbox.overmount
 
 local fd = require "nsbox.sys.fd"
 local mount = require "nsbox.sys.mount"

@@ -6,7 +6,7 @@
 --
 -- veth(4), rtnetlink(7)
 --
--- @module nsbox.pair
+-- @internal nsbox.pair
 
 local interface = require "nsbox.interface"
 local netplace = require "nsbox.netplace"

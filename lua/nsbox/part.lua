@@ -5,7 +5,7 @@
 -- the only way in which a verb changes the machine. A step whose thing ends
 -- with this process, whatever ends it, needs no journal (`durable = false`).
 --
--- @module nsbox.part
+-- @internal nsbox.part
 
 local record = require "nsbox.record"
 local undo = require "nsbox.undo"

@@ -4,7 +4,7 @@
 -- an integer (a pid), a string with a slash (a path), and for network
 -- namespaces a name under /run/netns, as `ip netns` knows it.
 --
--- @module nsbox.place
+-- @internal nsbox.place
 
 local ns = require "nsbox.sys.ns"
 

@@ -5,7 +5,7 @@
 -- the host's files become read-only, then come /proc, what hides parts of it,
 -- and last what the caller asked for, which may lie over any of these.
 --
--- @module nsbox.plan
+-- @internal nsbox.plan
 
 local process = require "nsbox.sys.process"
 local program = require "nsbox.program"

@@ -8,7 +8,7 @@
 --
 -- RFC 1918, RFC 4193
 --
--- @module nsbox.pool
+-- @internal nsbox.pool
 
 local inet = require "nsbox.inet"
 

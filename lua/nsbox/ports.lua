@@ -6,7 +6,7 @@
 --     "8000-8009:80"                the first free one
 --     "80", "127.0.0.1::80"         any free one
 --
--- @module nsbox.ports
+-- @internal nsbox.ports
 
 local inet = require "nsbox.inet"
 

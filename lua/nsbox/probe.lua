@@ -6,7 +6,7 @@
 -- either: AppArmor lets it be made and takes its power away.
 -- `nsbox.doctor` prints them; the specs skip by them, and by nothing else.
 --
--- @module nsbox.probe
+-- @internal nsbox.probe
 
 local sys = require "nsbox.sys"
 

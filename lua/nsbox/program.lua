@@ -1,6 +1,6 @@
 --- The options of every program: its streams, environment, directory, user.
 --
--- @module nsbox.program
+-- @internal nsbox.program
 
 local process = require "nsbox.sys.process"
 

@@ -6,7 +6,7 @@
 --
 -- random(4)
 --
--- @module nsbox.random
+-- @internal nsbox.random
 
 local process = require "nsbox.sys.process"
 

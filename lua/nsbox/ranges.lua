@@ -4,7 +4,7 @@
 --
 -- user_namespaces(7)
 --
--- @module nsbox.ranges
+-- @internal nsbox.ranges
 
 local MAX_LINES <const> = 340        -- of a map, see user_namespaces(7)
 local PAGE <const> = 4096            -- the text of a map has to be shorter

@@ -18,7 +18,7 @@
 -- A line, or several that belong together, is one write(2): a line without an
 -- end was cut by a crash, and nothing was done after it.
 --
--- @module nsbox.record
+-- @internal nsbox.record
 
 local VERSION <const> = 1
 

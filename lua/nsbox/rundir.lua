@@ -12,7 +12,7 @@
 --
 -- file-hierarchy(7), user_namespaces(7)
 --
--- @module nsbox.rundir
+-- @internal nsbox.rundir
 
 local fd = require "nsbox.sys.fd"
 local process = require "nsbox.sys.process"

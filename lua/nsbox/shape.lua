@@ -6,7 +6,7 @@
 --
 -- tc(8), tc-tbf(8), tc-netem(8)
 --
--- @module nsbox.shape
+-- @internal nsbox.shape
 
 local M = {}
 

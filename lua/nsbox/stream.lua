@@ -1,6 +1,6 @@
 --- The standard streams of a program: where they go, and moving their bytes.
 --
--- @module nsbox.stream
+-- @internal nsbox.stream
 
 local fd = require "nsbox.sys.fd"
 

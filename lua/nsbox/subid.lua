@@ -6,7 +6,7 @@
 --
 -- subuid(5), newuidmap(1)
 --
--- @module nsbox.subid
+-- @internal nsbox.subid
 
 local MAX_LINES <const> = 340
 local END <const> = 0xffffffff

@@ -3,7 +3,7 @@
 -- The second half of `nsbox.opts`, loaded when a field needs it. The types
 -- with units are in `nsbox.units`.
 --
--- @module nsbox.types
+-- @internal nsbox.types
 
 local function mistake(name, ...)
   return nil, require("nsbox.mistake")[name](...)

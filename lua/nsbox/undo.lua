@@ -17,7 +17,7 @@
 -- `lasts`, one whose steps name processes `pids`; one that marks its things has
 -- `keep(step)`, which takes the mark away.
 --
--- @module nsbox.undo
+-- @internal nsbox.undo
 
 local M = {}
 

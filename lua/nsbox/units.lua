@@ -4,7 +4,7 @@
 -- value (and the field's settings) and returns the value to use, or nil and
 -- what was expected. Loaded when an option of such a type is first given.
 --
--- @module nsbox.units
+-- @internal nsbox.units
 
 local function mistake(name, ...)
   return nil, require("nsbox.mistake")[name](...)

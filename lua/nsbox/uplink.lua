@@ -6,7 +6,7 @@
 --
 -- pasta(1), slirp4netns(1)
 --
--- @module nsbox.uplink
+-- @internal nsbox.uplink
 
 local fd = require "nsbox.sys.fd"
 local process = require "nsbox.process"

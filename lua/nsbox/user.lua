@@ -8,7 +8,7 @@
 --
 -- passwd(5), group(5), credentials(7)
 --
--- @module nsbox.user
+-- @internal nsbox.user
 
 local MAX_ID <const> = 0xfffffffe
 

@@ -6,7 +6,7 @@
 -- every running program's streams are moved meanwhile: a captured server does
 -- not block because the script waits for its client.
 --
--- @module nsbox.wait
+-- @internal nsbox.wait
 
 local process = require "nsbox.sys.process"
 local fd = require "nsbox.sys.fd"

@@ -2,7 +2,7 @@
 --
 -- user_namespaces(7), newuidmap(1), subuid(5), setuid(2)
 --
--- @module nsbox.hints.maps
+-- @internal nsbox.hints.maps
 
 local machine = require "nsbox.machine"
 

@@ -2,7 +2,7 @@
 --
 -- mount(2), mount_setattr(2), mount_namespaces(7), cgroups(7)
 --
--- @module nsbox.hints.mounts
+-- @internal nsbox.hints.mounts
 
 local machine = require "nsbox.machine"
 

@@ -2,7 +2,7 @@
 --
 -- namespaces(7), user_namespaces(7), clone(2), setns(2), time_namespaces(7)
 --
--- @module nsbox.hints.namespaces
+-- @internal nsbox.hints.namespaces
 
 local machine = require "nsbox.machine"
 

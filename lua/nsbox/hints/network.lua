@@ -10,7 +10,7 @@
 --
 -- rtnetlink(7), modprobe(8), network_namespaces(7)
 --
--- @module nsbox.hints.network
+-- @internal nsbox.hints.network
 
 local inet = require "nsbox.inet"
 local machine = require "nsbox.machine"

@@ -2,7 +2,7 @@
 --
 -- execve(2), path_resolution(7), capabilities(7), script(7)
 --
--- @module nsbox.hints.programs
+-- @internal nsbox.hints.programs
 
 local machine = require "nsbox.machine"
 

@@ -6,7 +6,7 @@
 --
 -- rtnetlink(7)
 --
--- @module nsbox.undo.addr
+-- @internal nsbox.undo.addr
 
 local inet = require "nsbox.inet"
 local undo = require "nsbox.undo"

@@ -4,7 +4,7 @@
 -- mounted sees that. Killed in the middle, the beginning is new and the rest
 -- old; anything else was written by somebody after us, and stays.
 --
--- @module nsbox.undo.content
+-- @internal nsbox.undo.content
 
 local fd = require "nsbox.sys.fd"
 local undo = require "nsbox.undo"

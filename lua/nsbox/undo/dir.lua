@@ -5,7 +5,7 @@
 --
 -- rmdir(2)
 --
--- @module nsbox.undo.dir
+-- @internal nsbox.undo.dir
 
 local fd = require "nsbox.sys.fd"
 local undo = require "nsbox.undo"

@@ -4,7 +4,7 @@
 -- it has its name, so the plan knows it; elsewhere a plan has `empty`, and a
 -- file of that name that is empty and ours is what a crash left.
 --
--- @module nsbox.undo.file
+-- @internal nsbox.undo.file
 
 local fd = require "nsbox.sys.fd"
 local process = require "nsbox.sys.process"

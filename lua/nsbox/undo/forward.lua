@@ -5,7 +5,7 @@
 --
 -- pasta(1), slirp4netns(1)
 --
--- @module nsbox.undo.forward
+-- @internal nsbox.undo.forward
 
 local M = { phase = 1 }
 

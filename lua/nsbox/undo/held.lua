@@ -3,7 +3,7 @@
 -- `{ path, dev, ino }`, as `nsbox.undo.file`. The name is dispensable: who keeps
 -- what the file is for does not need it either.
 --
--- @module nsbox.undo.held
+-- @internal nsbox.undo.held
 
 local file = require "nsbox.undo.file"
 

@@ -9,7 +9,7 @@
 --
 -- rtnetlink(7)
 --
--- @module nsbox.undo.link
+-- @internal nsbox.undo.link
 
 local undo = require "nsbox.undo"
 

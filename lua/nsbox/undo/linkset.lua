@@ -10,7 +10,7 @@
 --
 -- rtnetlink(7)
 --
--- @module nsbox.undo.linkset
+-- @internal nsbox.undo.linkset
 
 local undo = require "nsbox.undo"
 

@@ -6,7 +6,7 @@
 --
 -- nft(8)
 --
--- @module nsbox.undo.nft
+-- @internal nsbox.undo.nft
 
 local undo = require "nsbox.undo"
 

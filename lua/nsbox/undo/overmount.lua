@@ -3,7 +3,7 @@
 -- `{ pid, id, target, dev, ino }`. Where the process has ended, so has the mount,
 -- or it belongs to who is left there.
 --
--- @module nsbox.undo.overmount
+-- @internal nsbox.undo.overmount
 
 local overmount = require "nsbox.overmount"
 local process = require "nsbox.sys.process"

@@ -3,7 +3,7 @@
 -- `{ path, nskind, inode, cookie }`. Inodes of namespaces are used again; the
 -- cookie of a network namespace is not.
 --
--- @module nsbox.undo.pin
+-- @internal nsbox.undo.pin
 
 local ns = require "nsbox.sys.ns"
 local here = require "nsbox.here"

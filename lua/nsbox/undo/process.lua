@@ -3,7 +3,7 @@
 -- `{ pid, id }`, where id is what `process:identity()` says; a step without
 -- them is a process that never began, and ended with the one that made it.
 --
--- @module nsbox.undo.process
+-- @internal nsbox.undo.process
 
 local process = require "nsbox.sys.process"
 local wait = require "nsbox.wait"

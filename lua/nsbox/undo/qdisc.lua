@@ -5,7 +5,7 @@
 --
 -- rtnetlink(7), tc(8)
 --
--- @module nsbox.undo.qdisc
+-- @internal nsbox.undo.qdisc
 
 local undo = require "nsbox.undo"
 

@@ -6,7 +6,7 @@
 --
 -- rtnetlink(7)
 --
--- @module nsbox.undo.route
+-- @internal nsbox.undo.route
 
 local inet = require "nsbox.inet"
 local undo = require "nsbox.undo"

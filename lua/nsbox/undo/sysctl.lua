@@ -6,7 +6,7 @@
 --
 -- sysctl(8)
 --
--- @module nsbox.undo.sysctl
+-- @internal nsbox.undo.sysctl
 
 local netlink = require "nsbox.sys.netlink"
 local undo = require "nsbox.undo"
