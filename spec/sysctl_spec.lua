@@ -114,6 +114,51 @@ describe("scope:sysctl", function()
     end)
   end)
 
+  it("puts back what the kernel changed on its own when it began to forward", function()
+    needs("netns", "sysctl")
+    netns(function()
+      sh "ip link add v0..1 type veth peer v1"
+      local keys = { "net/ipv4/conf/all/accept_redirects", "net/ipv4/conf/default/forwarding",
+        "net/ipv4/conf/lo/forwarding", "net/ipv4/conf/v1/forwarding",
+        "net/ipv6/conf/default/forwarding", "net/ipv6/conf/v1/forwarding" }
+      local function values()
+        local list = {}
+        for i, key in ipairs(keys) do list[i] = value(key) end
+        return table.concat(list, " ")
+      end
+      local function begin() -- a host that believes no redirects, and forwards for one device
+        for _, it in ipairs { "ipv4/ip_forward 0", "ipv6/conf/all/forwarding 0",
+          "ipv4/conf/all/accept_redirects 0", "ipv4/conf/v1/forwarding 1",
+          "ipv6/conf/v1/forwarding 1" } do
+          local path, text = it:match "(%S+) (%S+)"
+          sh(("echo %s > /proc/sys/net/%s"):format(text, path))
+        end
+        return values()
+      end
+      local before = begin()
+      assert.equal("0 0 0 1 0 1", before)
+      local a, b = nsbox.scope(), nsbox.scope()
+      a:sysctl(nil, { [FORWARD] = 1, ["net.ipv6.conf.all.forwarding"] = 1 })
+      b:sysctl(nil, { [FORWARD] = 1, ["net.ipv6.conf.all.forwarding"] = 1 })
+      assert.equal("0 1 1 1 1 1", values())
+      a:close() -- the other one needs it, and knows what was before both
+      assert.equal("0 1 1 1 1 1", values())
+      b:close()
+      assert.equal(before, values())
+      -- by a router that is none for a while
+      sh "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv4/conf/v1/forwarding"
+      sh "echo 1 > /proc/sys/net/ipv4/conf/all/accept_redirects"
+      before = values()
+      b = nsbox.scope()
+      b:sysctl(nil, { ["net.ipv4.conf.all.forwarding"] = 0 })
+      assert.equal("1 0 0 0 0 1", values())
+      sh "ip link add v2 type veth peer v3" -- what is new is as it is then
+      b:close()
+      assert.equal(before, values())
+      assert.equal("1", value "net/ipv4/conf/v3/forwarding")
+    end)
+  end)
+
   it("takes a device with a dot in its name as sysctl does", function()
     needs("netns", "sysctl")
     netns(function()

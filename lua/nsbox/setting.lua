@@ -101,16 +101,16 @@ function M.write(place, op, settings)
   end
 end
 
--- What it is to be in the end. What is set to what it is may be so by another
--- step, which found it different: who ends last goes back to what was before all.
-local function before_all(step, value)
+-- What it is to be in the end, and what comes with that. What is set to what it is may be so
+-- by another step, which found it different: who ends last goes back to what was before all.
+local function before_all(place, step, value)
   if normal(step.value) ~= normal(value) then
-    return value
+    return value, require("nsbox.forwarding").besides(place, step.path, value)
   end
   for _, other in ipairs(require("nsbox.undo.sysctl").others { [step] = true }) do
     if other.key == step.key and other.netns == step.netns and other.nsinode == step.nsinode
       and normal(tostring(other.became or other.value)) == normal(value) then
-      return tostring(other.old)
+      return tostring(other.old), other.besides
     end
   end
   return value
@@ -124,7 +124,7 @@ local function change(part, place, op, setting)
   end
   local plan = place:mark { key = setting.key, path = setting.path, value = setting.value,
     token = math.random(1 << 30) }
-  plan.old = before_all(plan, old)
+  plan.old, plan.besides = before_all(place, plan, old)
   part:step("sysctl", plan, function()
     set(place, op, setting)
     return { became = netlink.sysctl_get(place.handle, setting.path) or setting.value }

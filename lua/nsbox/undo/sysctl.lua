@@ -1,13 +1,15 @@
 --- Undoing a kernel setting: it becomes what it was, if it is as it was left.
 --
--- `{ key, path, value, old, became, token, netns, nsinode, where }`. Another
--- that set it to the same still needs it: then it stays, and that one undoes
--- it, which is why each records what was there before all of them.
+-- `{ key, path, value, old, became, besides, token, netns, nsinode, where }`.
+-- Another that set it to the same still needs it: then it stays, and that one
+-- undoes it, which is why each records what was there before all of them.
 --
 -- sysctl(8)
 --
 -- @internal nsbox.undo.sysctl
 
+-- both here, not where they are used: an undo at the end of a script may be elsewhere
+local forwarding = require "nsbox.forwarding"
 local netlink = require "nsbox.sys.netlink"
 local undo = require "nsbox.undo"
 
@@ -77,6 +79,8 @@ function M.undo(steps, fail)
       ok, message, errno = netlink.sysctl_set(place.handle, step.path, tostring(step.old))
       if not ok then
         fail(step, undo.failure(step.key, message:gsub("^[^:]*: ", ""), errno))
+      else
+        forwarding.restore(place, step.besides)
       end
     elseif found and not value and errno ~= ENOENT then -- gone with its device: undone
       fail(step, undo.failure(step.key, message:gsub("^[^:]*: ", ""), errno))
