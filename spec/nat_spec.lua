@@ -113,8 +113,11 @@ describe("nat", function()
       assert.same({ true, true }, { run() })
       local count, before = tables()
       assert.equal(1, count)
-      assert.same({ false, false }, { run() })
-      assert.same(before, select(2, tables()))
+      for _ = 1, 2 do
+        assert.same({ false, false }, { run() })
+        assert.same(before, select(2, tables()))
+        assert.equal("1", sysctl "net/ipv4/ip_forward")
+      end
       sh "export LD_PRELOAD=; nft flush ruleset"
       assert.same({ true, true }, { run() })
       count = tables()
@@ -124,6 +127,32 @@ describe("nat", function()
       nsbox.scope.remove "nat-spec"
       assert.equal(0, (tables()))
       assert.equal("0", sysctl "net/ipv4/ip_forward")
+    end)
+  end)
+
+  it("forwards in later runs of a named scope, as long as something needs it", function()
+    netns(function()
+      assert.equal("", (sh [[export LD_PRELOAD=; ip link add up0 type veth peer up1
+        ip link set up0 up; ip link set up1 up
+        ip -6 route add default via fe80::99 dev up0 proto ra]]))
+      local function run(...)
+        local s <close> = nsbox.scope { "nat-spec" }
+        for _, o in ipairs { ... } do s:bridge(o) end
+        s:commit()
+        return sysctl "net/ipv4/ip_forward" .. sysctl "net/ipv6/conf/all/forwarding"
+          .. sysctl "net/ipv6/conf/up0/accept_ra"
+      end
+      local function one() return { "br0", addr = "10.0.3.1/24", nat = true } end
+      local function two() return { "br1", addr = "fd00:3::1/64", nat = true } end
+      assert.equal("112", run(one(), two()))
+      assert.equal("112", run(two(), one()))
+      -- no router is there at this moment
+      sh "export LD_PRELOAD=; ip -6 route del default"
+      assert.equal("112", run(one(), two()))
+      assert.equal("101", run(one()))
+      assert.equal("101", run(one()))
+      assert.equal("001", run({ "br2", addr = "10.0.4.1/24" }))
+      nsbox.scope.remove "nat-spec"
     end)
   end)
 

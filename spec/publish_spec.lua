@@ -307,6 +307,96 @@ describe("publish", function()
     end)
   end)
 
+  it("is whole in later runs of a named scope", function()
+    needs "procmount"
+    netns(function()
+      assert.equal("", (sh [[export LD_PRELOAD=; ip link set lo up; ip link add docker0 type bridge
+        ip addr add 10.0.5.1/24 dev docker0; ip addr add fd00:5::1/64 dev docker0
+        ip link set docker0 up]]))
+      local other <close> = nsbox.scope()
+      local place = other:box { name = "idle" }.pid
+      local function run(publish)
+        local s <close> = nsbox.scope { "publish-spec" }
+        local docker = s:link "docker0"
+        local card = docker:attach(place, { "eth0", addr = { "10.0.5.9/24", "fd00:5::9/64" },
+          publish = publish and { "80", "[::1]:8080-8089:80", "8080:80/udp" } or nil })
+        if publish then card:publish "10.0.5.1:81:81" end
+        s:commit()
+        return card.published
+      end
+      local function kernel()
+        local out = ""
+        for _, key in ipairs { "ipv4/ip_forward", "ipv6/conf/all/forwarding",
+          "ipv4/conf/docker0/route_localnet" } do
+          out = out .. slurp("/proc/sys/net/" .. key)
+        end
+        return out .. sh [[export LD_PRELOAD=
+          ip -6 route show table local dev docker0 | grep -c 'local ::1 ']]
+      end
+      local first, words = run(true), {}
+      for i, p in ipairs(first) do
+        words[i] = ("%s %s %d>%d"):format(p.protocol, p.addr or "*", i > 1 and p.port or 0, p.to)
+      end
+      assert.same({ "tcp * 0>80", "tcp ::1 8080>80", "udp * 8080>80", "tcp 10.0.5.1 81>81" }, words)
+      assert.equal("1\n1\n1\n1\n", kernel())
+      local before = maps()
+      for _ = 1, 2 do
+        assert.same(first, run(true))
+        assert.equal("1\n1\n1\n1\n", kernel())
+        assert.same(before, maps())
+      end
+      nsbox.scope.remove "publish-spec"
+      assert.equal("0\n0\n0\n0\n", kernel())
+      assert.is_nil(run(false))
+      nsbox.scope.remove "publish-spec"
+    end)
+  end)
+
+  it("is an option of every link, and of set", function()
+    needs "macvlan"
+    netns(function()
+      local place <close> = nsbox.ns.new { "net" }
+      local function run()
+        local s <close> = nsbox.scope { "publish-spec" }
+        local cable = s:veth { { "v0", addr = "10.0.6.1/24", publish = "80:80" },
+          { "eth0", netns = place, addr = "10.0.6.2/24", publish = { "8081:80", "8082:80/sctp" } } }
+        assert.same({ 1, 2 }, { #cable[1].published, #cable[2].published })
+        assert.same({ protocol = "sctp", port = 8082, to = 80 }, cable[2].published[2])
+        local card = s:macvlan { "m0", link = "v0", addr = "10.0.7.1/24", publish = "8083:80" }
+        card:set { publish = "8084:80" }
+        assert.same({ { protocol = "tcp", port = 8083, to = 80 },
+          { protocol = "tcp", port = 8084, to = 80 } }, card.published)
+        s:batch(function()
+          s:veth { { "v2", addr = "10.0.8.1/24" },
+            { "eth1", netns = place, addr = "10.0.8.2/24", publish = "8085:80" } }
+        end)
+        s:commit()
+      end
+      for _ = 1, 2 do
+        run()
+        assert.same({ "sctp . 8082 : 10.0.6.2 . 80", "tcp . 80 : 10.0.6.1 . 80",
+          "tcp . 8081 : 10.0.6.2 . 80", "tcp . 8083 : 10.0.7.1 . 80",
+          "tcp . 8084 : 10.0.7.1 . 80", "tcp . 8085 : 10.0.8.2 . 80" }, maps().any4)
+      end
+      nsbox.scope.remove "publish-spec"
+      assert.equal(0, count_tables())
+    end)
+  end)
+
+  it("leads to a card of the host itself, and leaves it its loopback device", function()
+    netns(function()
+      local w <close> = world.make {}
+      w:serve(nil, "tcp", "::", 80, "host")
+      w.scope:link "wan":publish "8080:80"
+      for _, addr in ipairs { "127.0.0.1", "203.0.113.1", "::1" } do
+        assert.equal("host " .. addr, w:ask(nil, "tcp", addr, 80))
+        assert.equal("host " .. addr, w:ask(nil, "tcp", addr, 8080))
+      end
+      assert.equal("host 203.0.113.9", w:ask(w.internet, "tcp", "203.0.113.1", 8080))
+      assert.equal("0\n", slurp "/proc/sys/net/ipv4/conf/lo/route_localnet")
+    end)
+  end)
+
   it("leads over a bridge that is borrowed, and to a card that is on none", function()
     netns(function()
       assert.equal("", (sh [[export LD_PRELOAD=; ip link set lo up; ip link add docker0 type bridge

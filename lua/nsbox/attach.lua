@@ -319,8 +319,8 @@ local function finish(p, ra, rb)
     default_dns(p)
   end
   if p.o.publish then
-    p.publication = { part = p.part, link = p.object, netns = p.bridge._netns, device = p.bridge,
-      ports = p.o.publish, addrs = p.b.o.addr }
+    p.publications = { require("nsbox.publish").of(p.part, p.object, p.o.publish) }
+    p.publications[1].addrs = p.b.o.addr
   end
 end
 
@@ -351,6 +351,10 @@ local function standing_object(p)
   local rb = inside:check("attach", step.dev, inside.nl:link_get(ra.peer))
   local a = step.addr and inet.parse(step.addr:match "^%S+")
   fill(p.object, inside, p.netns, rb, ra.name, p.bridge, step.addr, a)
+  if p.o.publish then
+    local publish = require "nsbox.publish"
+    publish.submit(publish.of(p.part, p.object, p.o.publish))
+  end
 end
 
 --- Makes a card; see `nsbox.part`.
@@ -376,6 +380,7 @@ function M.make(part, it, level)
     return place
   end
   local name, spec = identity(bridge, netns, o)
+  setmetatable(p.object, link.methods)
   if part:stands(name, spec, function(steps)
     return fits(p, steps[1])
   end) then
@@ -388,7 +393,7 @@ function M.make(part, it, level)
     p.object._box = netns
     table.insert(netns.links, p.object)
   end
-  return setmetatable(p.object, link.methods)
+  return p.object
 end
 
 local function check_place(netns, op, level)

@@ -95,7 +95,9 @@ function M.make(part, o, level)
   end) then
     o.addr = addresses(part.standing.steps[1])
     local there = link.of(place, o, place:check("bridge", o[1], place.nl:link_get(o[1])))
-    there._nat = o.nat
+    if o.nat then
+      require("nsbox.nat").of(part, place, o, there)
+    end
     return there
   end
   local plan = place:mark { dev = o[1], group = part.scope:_group() }

@@ -239,6 +239,16 @@ local function by_message(place, base, below, o, kind, spec, group, master)
   return (base or place).nl:link_add(request)
 end
 
+-- and the ports that lead to it
+local function object_of(part, place, o, record)
+  local made = link.of(place, o, record)
+  if o.publish then
+    local publish = require "nsbox.publish"
+    publish.submit(publish.of(part, made, o.publish))
+  end
+  return made
+end
+
 -- what is the same thing in another run
 local function identity(o, place, base, below)
   local copy = with({}, o)
@@ -262,7 +272,7 @@ function M.make(part, given, level)
   if part:stands(place:named(o[1]), identity(o, place, base, below), function(steps)
     return place:has(steps[1])
   end) then
-    return link.of(place, o, place:check(verb, o[1], place.nl:link_get(o[1])))
+    return object_of(part, place, o, place:check(verb, o[1], place.nl:link_get(o[1])))
   end
   local master = interface.find_master(place, verb, o)
   local plan = place:mark { dev = o[1], group = part.scope:_group() }
@@ -288,7 +298,7 @@ function M.make(part, given, level)
   if o.dns then
     require("nsbox.dns").apply(part, verb, o.netns, o.dns)
   end
-  return link.of(place, o, record)
+  return object_of(part, place, o, record)
 end
 
 return M

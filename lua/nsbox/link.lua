@@ -259,16 +259,7 @@ function Link:publish(p)
     require("nsbox.mistake").raise("publish: the link is made when the batch ends: say it there, "
       .. "publish = …", 2)
   end
-  local bridge = self._bridge
-  local part = self._part.scope:_within("publish", function(part)
-    if not part:stands(("ports of %s in %s"):format(self.name, self.netns or "here"), ports) then
-      require("nsbox.publish").submit { part = part, link = self, device = bridge, ports = ports,
-        netns = bridge and bridge._netns }
-    end
-    return part
-  end)
-  self._changes = self._changes or {}
-  table.insert(self._changes, part)
+  require("nsbox.linkset").publish(self, ports)
   return self
 end
 

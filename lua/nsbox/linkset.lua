@@ -163,6 +163,20 @@ local function set_shape(link, o)
   end)
 end
 
+--- `link:publish`.
+-- @tparam nsbox.Link link
+-- @tparam nsbox.Port[] ports
+function M.publish(link, ports)
+  local part = link._part.scope:_within("publish", function(part)
+    part:stands(("ports of %s in %s"):format(link.name, link.netns or "here"), ports)
+    local publish = require "nsbox.publish"
+    publish.submit(publish.of(part, link, ports))
+    return part
+  end)
+  link._changes = link._changes or {}
+  table.insert(link._changes, part)
+end
+
 --- `link:set`.
 -- @tparam nsbox.Link link
 -- @tparam table o INTERFACE, …
@@ -188,6 +202,9 @@ function M.set(link, o, level)
   end
   for _, route in ipairs(o.routes or {}) do
     link:route(route)
+  end
+  if o.publish then
+    M.publish(link, o.publish)
   end
 end
 

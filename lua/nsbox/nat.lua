@@ -46,14 +46,24 @@ local IPV6 <const> = "net.ipv6.conf.all.forwarding"
 
 -- A kernel that forwards believes no router any more, and forgets the routes
 -- that it has from one, unless it is told to go on.
-local function hosts_of_routers(place, values)
+local function hosts_of_routers(scope, place)
+  local keys = {}
   for _, route in ipairs(place.nl:route_list { family = "inet6", table = "main" } or {}) do
     local name = route.protocol == "ra" and route.dev and place.nl:name(route.dev)
     local path = name and ("net/ipv6/conf/%s/accept_ra"):format(name)
-    if path and require("nsbox.sys.netlink").sysctl_get(place.handle, path) == "1" then
-      values[("net.ipv6.conf.%s.accept_ra"):format((name:gsub("%.", "/")))] = 2
+    if path and (require("nsbox.sys.netlink").sysctl_get(place.handle, path) or "0") ~= "0" then
+      keys[("net.ipv6.conf.%s.accept_ra"):format((name:gsub("%.", "/")))] = true
     end
   end
+  -- what an earlier run has told it holds as long as the kernel forwards
+  for _, part in ipairs(scope._named and scope._named.standing or {}) do
+    for _, step in ipairs(part.verb == "forwarding" and part.steps or {}) do
+      if step.key:find "accept_ra$" and place:has(step) then
+        keys[step.key] = true
+      end
+    end
+  end
+  return keys
 end
 
 --- Makes the kernel forward, once for a scope in a place.
@@ -71,19 +81,19 @@ function M.forward(part, place, netns, families, device)
     require("nsbox.firewall").check(place, part.verb, device, families)
     scope._forwards[passes] = part
   end
+  local function set(key, value)
+    return require("nsbox.made").within(scope, "forwarding", require("nsbox.setting").make, netns,
+      1, { [key] = value })
+  end
   for family, key in next, { inet = IPV4, inet6 = IPV6 } do
     local mark = ("%s %s"):format(place.cookie or place.inode, family)
     local done = scope._forwards[mark]
     if families[family] and not (done and done:in_force()) then
-      local before = {}
-      if family == "inet6" then
-        hosts_of_routers(place, before)
+      -- done first, and undone last
+      for router in next, family == "inet6" and hosts_of_routers(scope, place) or {} do
+        set(router, 2)
       end
-      -- a list, so that this is done first, and undone last
-      for _, values in ipairs(next(before) and { before, { [key] = 1 } } or { { [key] = 1 } }) do
-        scope._forwards[mark] = require("nsbox.made").within(scope, "sysctl",
-          require("nsbox.setting").make, netns, 1, values)
-      end
+      scope._forwards[mark] = set(key, 1)
     end
   end
 end
@@ -122,18 +132,25 @@ local function device_to(place, subnet)
   return route and route.type ~= "local" and route.dev and place.nl:name(route.dev) or nil
 end
 
+local function families_of(subnets)
+  local families = {}
+  for _, subnet in ipairs(subnets) do
+    families[M.family(subnet) == "4" and "inet" or "inet6"] = true
+  end
+  return families
+end
+
 local function translate(part, place, netns, op, subnets, out, device)
   if place.island and netns == place.island.home then
     place.island:reach(op)
   end
-  local owned, more, families = {}, {}, {}
+  local owned, more = {}, {}
   local function add(lists, set, element)
     lists[set] = lists[set] or {}
     table.insert(lists[set], element)
   end
   for _, subnet in ipairs(subnets) do
     local f = M.family(subnet)
-    families[f == "4" and "inet" or "inet6"] = true
     add(more, "within" .. f, ("%s . %s"):format(subnet, subnet))
     if out then
       add(owned, "out" .. f, ('%s . "%s"'):format(subnet, out))
@@ -151,7 +168,7 @@ local function translate(part, place, netns, op, subnets, out, device)
         err.detail, err.hint = "the scope translates this subnet already", false
       end
     end })
-  M.forward(part, place, netns, families, device)
+  M.forward(part, place, netns, families_of(subnets), device)
   return text
 end
 
@@ -193,6 +210,8 @@ function M.make(part, o, level)
     if is_bridge then
       what._nat = true
     end
+    M.forward(part, place, netns, families_of(is_bridge
+      and M.subnets(place, what.index, "nat", name) or { what }))
     return require("nsbox.made").new(part.standing.steps[1].text)
   end
   local text = is_bridge and of_bridge(part, place, netns, "nat", what, o.out, not o.firewall)
@@ -201,12 +220,19 @@ function M.make(part, o, level)
   return require("nsbox.made").new(text .. (place.label and " in " .. place.label or ""))
 end
 
---- What a bridge is told by `nat` and `isolate`.
+--- What a bridge is told by `nat` and `isolate`. Of one that an earlier run made, what `nat`
+-- needs is declared by this run, too.
 -- @tparam nsbox.Part part the bridge's
 -- @tparam nsbox.NetPlace place
 -- @tparam table o its checked options
 -- @tparam nsbox.Link bridge
 function M.of(part, place, o, bridge)
+  if part.standing then
+    bridge._nat = o.nat
+    M.forward(part, place, o.netns, families_of(M.subnets(place, bridge.index, "bridge",
+      bridge.name)))
+    return
+  end
   if o.nat then
     of_bridge(part, place, o.netns, "bridge", bridge, type(o.nat) == "string" and o.nat or nil)
   end

@@ -203,11 +203,11 @@ local function encode(owned)
   return table.concat(out, ";")
 end
 
---- The elements of a step.
+--- The elements of a step; one of another kind has none.
 -- @tparam nsbox.Step step
 -- @return iterator over set, element with its value
 function M.elements(step)
-  return step.elements:gmatch "(%w+) ([^;]+)"
+  return (step.elements or ""):gmatch "(%w+) ([^;]+)"
 end
 
 --- Adds to the table of a scope, in one transaction.

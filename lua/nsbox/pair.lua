@@ -273,7 +273,9 @@ end
 -- the ports that lead to them, in one transaction
 local function publish(run, list, publications)
   for _, pair in ipairs(list) do
-    table.insert(publications, pair.publication)
+    for _, it in ipairs(pair.publications or {}) do
+      publications[#publications + 1] = it
+    end
   end
   if #publications > 0 then
     local ok, err = pcall(require("nsbox.publish").run, publications)

@@ -213,13 +213,13 @@ end
 
 -- the way --------------------------------------------------------------------------
 
--- the device by which the host reaches a card
+-- the device by which the host reaches a card; nil: there is none, the card is its own
 local function device_of(it)
   if it.device then
     return it.device.name, it.device
   end
   local route = it.place.nl:route_get { host_of(it.addrs[1]) }
-  return route and route.dev and it.place.nl:name(route.dev)
+  return route and route.type ~= "local" and route.dev and it.place.nl:name(route.dev) or nil
 end
 
 local EEXIST <const> = 17
@@ -266,12 +266,15 @@ local function open_localhost(it, name, bridge, families)
       elseif ours then
         open_local6(it, index)
       elseif family == "inet" then
-        done = require("nsbox.made").within(scope, "sysctl", require("nsbox.setting").make,
+        done = require("nsbox.made").within(scope, "localhost", require("nsbox.setting").make,
           it.netns, 1, { [("net.ipv4.conf.%s.route_localnet"):format((name:gsub("%.", "/")))] = 1 })
       else
-        done = require("nsbox.made").within(scope, "route", function(part)
-          open_local6(it, index, part)
-          return require("nsbox.made").new "route to ::1"
+        done = require("nsbox.made").within(scope, "localhost", function(part)
+          local text = "route to ::1 by " .. place:named(name)
+          if not part:stands(text, {}, function(steps) return place:has(steps[1]) end) then
+            open_local6(it, index, part)
+          end
+          return require("nsbox.made").new(text)
         end)
       end
       scope._localhost[mark] = done
@@ -310,18 +313,25 @@ local function networks(it)
   return more
 end
 
-local function prepare(run, it)
+-- what the kernel has to be told, once for a scope; the device by which the host reaches the
+-- card. A part of an earlier run was let through by the firewalls then
+local function open_way(it)
   local families = {}
   for _, addr in ipairs(it.addrs) do
     families[version(addr) == "4" and "inet" or "inet6"] = true
   end
   local name, bridge = device_of(it)
-  require("nsbox.nat").forward(it.part, it.place, it.netns, families, name)
-  local more = networks(it)
+  require("nsbox.nat").forward(it.part, it.place, it.netns, families,
+    not it.part.standing and name or nil)
   if name then
-    more.near = { ('"%s"'):format(name) }
     open_localhost(it, name, bridge, families)
   end
+  return name
+end
+
+local function prepare(run, it)
+  local name, more = open_way(it), networks(it)
+  more.near = name and { ('"%s"'):format(name) }
   let_back(it, run)
   return { part = it.part, owned = elements(run, it), more = more,
     text = ("%s to %s"):format(it.ports[1].text .. (it.ports[2]
@@ -446,6 +456,53 @@ local function addresses(link)
   return list
 end
 
+-- what was done of this ---------------------------------------------------------------
+
+-- the port that a key of a map leads to a card: protocol, address, number, and where
+local function read_element(set, element)
+  local addr, protocol, number, target, to =
+    element:match "^(%S-)[ .]*(%a+) %. (%d+) : (%S+) %. (%d+)$"
+  return { protocol = protocol, addr = set:find "^at" and addr or nil,
+    port = math.tointeger(tonumber(number)), to = math.tointeger(tonumber(to)), target = target }
+end
+
+-- what of the steps is for this port
+local function find_published(port, there)
+  local addr = not is_every(port.addr or EVERY4) and port.addr or nil
+  for i, it in ipairs(there) do
+    if it.protocol == port.protocol and it.to == port.to and it.addr == addr
+      and it.port >= (port.first or 1) and it.port <= (port.last or port.first or LAST) then
+      return table.remove(there, i).port
+    end
+  end
+end
+
+-- An earlier run of the scope did it. What the kernel was told for that is declared by this
+-- one, too: it ends with the last one that needs it.
+local function again(it)
+  local place <close> = require("nsbox.netplace").open(it.netns, "publish")
+  it.place, it.addrs = place, addresses(it.link)
+  if it.addrs[1] then
+    open_way(it)
+  end
+  local own, there = {}, {}
+  for _, addr in ipairs(it.addrs) do
+    own[host_of(addr)] = true
+  end
+  for _, step in ipairs(it.part.standing.steps) do
+    for set, element in nftable.elements(step) do
+      local found = read_element(set, element)
+      there[#there + 1] = own[found.target] and found or nil
+    end
+  end
+  local published = it.link.published or {}
+  for _, port in ipairs(it.ports) do
+    published[#published + 1] = { protocol = port.protocol, addr = port.addr, to = port.to,
+      port = port.choose and find_published(port, there) or port.first }
+  end
+  it.link.published = published
+end
+
 --- Publishes, what belongs together in one transaction.
 -- @tparam nsbox.Publication[] list of one scope
 function M.run(list)
@@ -475,11 +532,25 @@ function M.run(list)
   end
 end
 
---- Publishes at once, or when the batch of the scope ends.
+--- What a link is to publish, by the bridge that it is on, or where its scope works.
+-- @tparam nsbox.Part part gets the steps
+-- @tparam nsbox.Link link
+-- @tparam nsbox.Port[] ports
+-- @treturn nsbox.Publication
+function M.of(part, link, ports)
+  local bridge = link._bridge
+  return { part = part, link = link, device = bridge, ports = ports,
+    netns = bridge and bridge._netns or part:place(nil) }
+end
+
+--- Publishes at once, or when the batch of the scope ends; what an earlier run did is left as
+-- it is.
 -- @tparam nsbox.Publication it
 function M.submit(it)
   local batch = it.part.scope._batch
-  if batch then
+  if it.part.standing then
+    again(it)
+  elseif batch then
     batch.publications = batch.publications or {}
     table.insert(batch.publications, it)
   else

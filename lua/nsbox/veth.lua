@@ -72,6 +72,12 @@ end
 local function finish(p, ra, rb)
   fill(p.object[1], p.a.place, p.ends[1], ra, rb)
   fill(p.object[2], p.b.place, p.ends[2], rb, ra)
+  p.publications = {}
+  for i, this in ipairs(p.ends) do
+    if this.publish then
+      table.insert(p.publications, require("nsbox.publish").of(p.part, p.object[i], this.publish))
+    end
+  end
 end
 
 local function complete(p, ra, rb)
@@ -89,6 +95,9 @@ local function standing_object(p)
   local ra = a:check("veth", p.ends[1][1], a.nl:link_get(p.ends[1][1]))
   p.a, p.b = { place = a }, { place = b }
   finish(p, ra, b:check("veth", p.ends[2][1], b.nl:link_get(ra.peer)))
+  for _, it in ipairs(p.publications) do
+    require("nsbox.publish").submit(it)
+  end
 end
 
 -- whether both places are those where its ends are
