@@ -187,12 +187,13 @@ local function command_of(cell, args)
     for _, word in ipairs { ... } do c[#c + 1] = word end
   end
   if root then
-    -- with a /run of its own: scopes keep their journals there, and netns their names
+    -- with a /run of its own: scopes keep their journals there, and netns their names; and an
+    -- /etc, where these have files
     -- /dev/net/tun is everybody's on most machines, but not on all
     add("unshare", "-n", "-m", "--propagation", "private", "sh", "-c",
       quote ('mount -t tmpfs -o mode=755 tmpfs /run && { [ ! -c /dev/net/tun ] || { '
         .. 'mknod -m 666 /run/tun c 10 200 && mount --bind /run/tun /dev/net/tun; }; } '
-        .. '&& exec "$@"'), "cell")
+        .. '&& cp -a /etc "$0" && mount --bind "$0/etc" /etc && exec "$@"'), path)
   end
   if cell.deny then add(build .. "/deny", cell.deny) end
   if user and user.name then

@@ -66,17 +66,18 @@ local function devices(text)
 end
 
 local function command(pid)
-  return ((slurp("/proc/" .. pid .. "/cmdline") or ""):gsub("%z", " "))
+  return (slurp("/proc/" .. pid .. "/cmdline"):gsub("%z", " "))
 end
 
 -- zombies of nobody's are the shell's to reap, a moment later; one that is listed
--- may be gone when it is looked at
+-- may be gone when it is looked at; one without a command has no memory any more
 local function processes()
   local found = {}
   for _, pid in ipairs(entries "/proc") do
     local stat = pid:find "^%d+$" and slurp("/proc/" .. pid .. "/stat")
     local state = stat and stat:match "%) (%u)"
-    if state and state ~= "Z" then found[#found + 1] = pid .. " " .. command(pid) end
+    local words = state and state ~= "Z" and command(pid) or ""
+    if words ~= "" then found[#found + 1] = pid .. " " .. words end
   end
   return found
 end
@@ -140,6 +141,17 @@ local function difference(before, after)
     end
   end
   return #out > 0 and table.concat(out, "\n") or nil
+end
+
+-- when nothing is on its way out any more
+local function quiet_machine()
+  local now, before = machine(), nil
+  repeat
+    before = now
+    fd.poll({}, 0.05)
+    now = machine()
+  until not difference(before, now)
+  return now
 end
 
 -- one kill ------------------------------------------------------------------------
@@ -326,7 +338,7 @@ for _, recipe in ipairs(chosen) do
   prepare()
   local seconds = duration()
   left(recipe)
-  local before = machine()
+  local before = quiet_machine()
   prepare()
   local all = points()
   left(recipe, before)
