@@ -33,7 +33,7 @@ ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE= $(PKG) $(WARN) $(DEFS) $(CFLAGS) \
 # linker, and it costs nothing (1.2 ms for lua5.4 and nsbox.sys, either way)
 LINK := -shared -Wl,-O1,-z,relro,-z,now,-z,noexecstack,--as-needed
 
-# plan.c and setattr.c are compiled twice.  In nsbox.so they run in a child that shares the
+# plan*.c and setattr.c are compiled twice.  In nsbox.so they run in a child that shares the
 # parent's memory: no sanitizer, no stack protector, nothing that needs libc.
 # With init.c and serve.c they are nsbox-init, a static program, embedded by init_image.S.
 NL_SRC := csrc/netlink.c $(wildcard csrc/nl_*.c)
@@ -41,7 +41,8 @@ NL_OBJ := $(NL_SRC:csrc/%.c=$(BUILD)/%.o)
 NFT_OBJ := $(BUILD)/nft.o
 SRC  := $(filter-out csrc/init.c csrc/serve.c csrc/nft.c $(NL_SRC),$(wildcard csrc/*.c))
 OBJ  := $(SRC:csrc/%.c=$(BUILD)/%.o) $(BUILD)/init_image.o
-INIT := $(BUILD)/init/plan.o $(BUILD)/init/setattr.o $(BUILD)/init/init.o $(BUILD)/init/serve.o
+TWICE := plan plan_mount setattr
+INIT := $(addprefix $(BUILD)/init/,$(TWICE:=.o) init.o serve.o)
 PLAN_CFLAGS := -fno-stack-protector -fno-builtin -fno-tree-loop-distribute-patterns
 INIT_CFLAGS := -std=gnu11 -DNB_INIT $(DEFS) $(WARN) -Os -ffreestanding \
 	-fno-pie -fno-asynchronous-unwind-tables $(PLAN_CFLAGS) \
@@ -87,7 +88,7 @@ $(BUILD)/libnsbox.a: $(OBJ) $(NL_OBJ) $(NFT_OBJ)
 $(BUILD)/%.o: csrc/%.c | $(BUILD)/init
 	$(CC) $(ALL_CFLAGS) $(SAN) -c -o $@ $<
 
-$(BUILD)/plan.o $(BUILD)/setattr.o: $(BUILD)/%.o: csrc/%.c | $(BUILD)/init
+$(TWICE:%=$(BUILD)/%.o): $(BUILD)/%.o: csrc/%.c | $(BUILD)/init
 	$(CC) $(ALL_CFLAGS) $(PLAN_CFLAGS) -c -o $@ $<
 
 $(BUILD)/init_image.o: csrc/init_image.S $(BUILD)/nsbox-init

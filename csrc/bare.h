@@ -1,5 +1,5 @@
 /*
- * bare.h - what the files that run without libc share: plan.c,
+ * bare.h - what the files that run without libc share: plan*.c,
  * setattr.c and serve.c
  */
 #ifndef NB_BARE_H

@@ -14,7 +14,6 @@
 #include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/if.h>
-#include <linux/mount.h>
 #include <linux/poll.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
@@ -30,17 +29,6 @@
 #define NSIG_KERNEL 64
 #define SIGSET_SIZE 8
 #define ALL_SIGNALS (~UINT64_C(0))
-
-static inline void *at(struct nb_plan *plan, uint32_t offset)
-{
-	return (char *)plan + offset;
-}
-
-/* NULL for an absent string, as mount(2) wants it */
-static inline char *str(struct nb_plan *plan, uint32_t offset)
-{
-	return offset ? at(plan, offset) : NULL;
-}
 
 static void quit(int code)
 {
@@ -82,11 +70,11 @@ static long cloexec(int fd, bool on)
 /* offsets become pointers, once per address space */
 static char **vector(struct nb_plan *plan, uint32_t offset)
 {
-	char **v = at(plan, offset);
+	char **v = nb_inplan(plan, offset);
 
 	for (size_t i = 0; v[i]; i++)
 		if ((uintptr_t)v[i] < plan->size)
-			v[i] = at(plan, (uint32_t)(uintptr_t)v[i]);
+			v[i] = nb_inplan(plan, (uint32_t)(uintptr_t)v[i]);
 	return v;
 }
 
@@ -107,7 +95,7 @@ static long do_pdeathsig(struct nb_plan *plan, int sig)
 
 static long do_init(struct nb_plan *plan, struct nb_step *s)
 {
-	int32_t *fds = at(plan, s->a);
+	int32_t *fds = nb_inplan(plan, s->a);
 	char link[32], *none[1];
 	/* it may stay for long, or among strangers: with what it needs only */
 	long r = nb_sys(__NR_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -137,7 +125,7 @@ static long do_init(struct nb_plan *plan, struct nb_step *s)
  */
 static long do_join(struct nb_plan *plan, struct nb_step *s)
 {
-	struct nb_join *j = at(plan, s->a);
+	struct nb_join *j = nb_inplan(plan, s->a);
 	uint64_t refused = 0;
 	long r = 0;
 
@@ -217,72 +205,6 @@ long nb_loup(void)
 	ifr.ifr_flags = IFF_UP;
 	r = nb_sys(__NR_ioctl, fd, SIOCSIFFLAGS, &ifr);
 	nb_sys(__NR_close, fd, 0, 0);
-	return r;
-}
-
-/* --- bind mounts in two parts, so that a source is taken before the mounts
- * around it become read-only or hidden --- */
-
-static long do_grab(struct nb_plan *plan, struct nb_step *s)
-{
-	const char *path = at(plan, s->a);
-	unsigned int recursive = s->flags & NB_RECURSIVE ? AT_RECURSIVE : 0;
-	long fd = nb_sys(__NR_open_tree, AT_FDCWD, path,
-			 1 /* OPEN_TREE_CLONE */ | O_CLOEXEC | recursive);
-
-	s->c = 0;
-	if (fd == -ENOSYS || fd == -EPERM) {
-		fd = nb_sys5(__NR_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC, 0,
-			     0);
-		s->c = 1;
-	}
-	if (fd < 0)
-		return fd;
-	s->fd = (int32_t)fd;
-	return 0;
-}
-
-static long do_place(struct nb_plan *plan, struct nb_step *s)
-{
-	struct nb_step *steps = at(plan, plan->steps);
-	struct nb_step *from = &steps[s->y];
-	const char *target = at(plan, s->b);
-	int recursive = from->flags & NB_RECURSIVE;
-	char link[32];
-	long r = 0;
-	bool late = true;
-
-	if (from->fd < 0) /* an optional one that was missing */
-		return 0;
-	if (from->c == 0) {
-		if (s->x) {
-			struct nb_mountattr attr;
-
-			attr.set = s->x;
-			attr.clr = attr.propagation = attr.userns_fd = 0;
-			r = nb_sys5(__NR_mount_setattr, from->fd, "",
-				    AT_EMPTY_PATH |
-					(recursive ? AT_RECURSIVE : 0),
-				    &attr, sizeof(attr));
-			if (r < 0 && r != -ENOSYS)
-				return r;
-		}
-		late = r == -ENOSYS;
-		/* through a symbolic link, as mount(2): a mount on the link
-		 * itself is one that no path leads to */
-		r = nb_sys5(__NR_move_mount, from->fd, "", AT_FDCWD, target,
-			    4 /* MOVE_MOUNT_F_EMPTY_PATH */ |
-				0x10 /* MOVE_MOUNT_T_SYMLINKS */);
-	} else {
-		nb_fdpath(link, from->fd);
-		r = nb_sys5(__NR_mount, link, target, "none",
-			    4096 /* MS_BIND */ | (recursive ? MS_REC : 0),
-			    NULL);
-	}
-	nb_sys(__NR_close, from->fd, 0, 0);
-	if (r == 0 && late && (s->x || (from->c && s->z)))
-		r = nb_setattr(AT_FDCWD, target, s->x, from->c ? s->z : 0, 0,
-			       recursive);
 	return r;
 }
 
@@ -379,7 +301,7 @@ static long do_stdio(int32_t *fds)
 
 static long do_keep(struct nb_plan *plan, struct nb_step *s)
 {
-	int32_t *fds = at(plan, s->a);
+	int32_t *fds = nb_inplan(plan, s->a);
 	long r = nb_sys(__NR_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
 
 	if (r < 0)
@@ -463,7 +385,7 @@ static long do_exec(struct nb_plan *plan)
 {
 	char **argv = vector(plan, plan->argv);
 	char **env = vector(plan, plan->env);
-	const char *dir = str(plan, plan->path);
+	const char *dir = nb_textinplan(plan, plan->path);
 	size_t len = nb_length(argv[0]);
 	char file[BUFFER];
 	long r, found = -ENOENT;
@@ -529,26 +451,22 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_GIDMAP:
 	case NB_STEP_WRITE:
 	case NB_STEP_TIME:
-		return nb_writefile(at(plan, s->a), at(plan, s->b));
+		return nb_writefile(nb_inplan(plan, s->a),
+				    nb_inplan(plan, s->b));
 	case NB_STEP_ENTER:
-		return do_enter(at(plan, s->a), s->x);
+		return do_enter(nb_inplan(plan, s->a), s->x);
 	case NB_STEP_HOSTNAME:
-		return nb_sys(__NR_sethostname, at(plan, s->a),
-			      nb_length(at(plan, s->a)), 0);
+		return nb_sys(__NR_sethostname, nb_inplan(plan, s->a),
+			      nb_length(nb_inplan(plan, s->a)), 0);
 	case NB_STEP_LO:
 		return nb_loup();
 	case NB_STEP_MOUNT:
-		return nb_sys5(__NR_mount, str(plan, s->a), str(plan, s->b),
-			       str(plan, s->c), s->x, str(plan, s->d));
 	case NB_STEP_GRAB:
-		return do_grab(plan, s);
 	case NB_STEP_PLACE:
-		return do_place(plan, s);
 	case NB_STEP_ATTR:
-		return nb_setattr(AT_FDCWD, at(plan, s->a), s->x, s->y, 0,
-				  s->flags & NB_RECURSIVE);
+		return nb_mountstep(plan, s);
 	case NB_STEP_GROUPS:
-		return nb_sys(__NR_setgroups, s->x, at(plan, s->a), 0);
+		return nb_sys(__NR_setgroups, s->x, nb_inplan(plan, s->a), 0);
 	case NB_STEP_GID:
 		return nb_sys(__NR_setresgid, s->x, s->x, s->x);
 	case NB_STEP_UID:
@@ -564,9 +482,9 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_NNP:
 		return nb_sys5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	case NB_STEP_CHDIR:
-		return do_chdir(at(plan, s->a));
+		return do_chdir(nb_inplan(plan, s->a));
 	case NB_STEP_STDIO:
-		return do_stdio(at(plan, s->a));
+		return do_stdio(nb_inplan(plan, s->a));
 	case NB_STEP_KEEP:
 		return do_keep(plan, s);
 	case NB_STEP_GATE:
@@ -599,7 +517,7 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 
 int nb_plan_run(struct nb_plan *plan, uint32_t from)
 {
-	struct nb_step *steps = at(plan, plan->steps);
+	struct nb_step *steps = nb_inplan(plan, plan->steps);
 
 	for (uint32_t i = from; i < plan->nsteps; i++) {
 		struct nb_step *s = &steps[i];

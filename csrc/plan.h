@@ -119,9 +119,23 @@ struct nb_report {
 	int32_t detail; /* JOIN: which of the descriptors */
 };
 
+static inline void *nb_inplan(struct nb_plan *plan, uint32_t offset)
+{
+	return (char *)plan + offset;
+}
+
+/* NULL for an absent string, as mount(2) wants it */
+static inline char *nb_textinplan(struct nb_plan *plan, uint32_t offset)
+{
+	return offset ? (char *)plan + offset : (char *)0;
+}
+
 /* runs the steps from `from` on.  0, for a plan without EXEC; -1 when a step
  * failed: it has been reported, and the caller must end the process */
 int nb_plan_run(struct nb_plan *plan, uint32_t from);
+
+/* one step that mounts (plan_mount.c); 0 or -errno */
+long nb_mountstep(struct nb_plan *plan, struct nb_step *s);
 
 /*
  * mount_setattr(2) on path; where the kernel has none, a walk over
