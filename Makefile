@@ -41,7 +41,7 @@ NL_OBJ := $(NL_SRC:csrc/%.c=$(BUILD)/%.o)
 NFT_OBJ := $(BUILD)/nft.o
 SRC  := $(filter-out csrc/init.c csrc/serve.c csrc/nft.c $(NL_SRC),$(wildcard csrc/*.c))
 OBJ  := $(SRC:csrc/%.c=$(BUILD)/%.o) $(BUILD)/init_image.o
-TWICE := plan plan_mount setattr
+TWICE := plan plan_mount plan_path setattr
 INIT := $(addprefix $(BUILD)/init/,$(TWICE:=.o) init.o serve.o)
 PLAN_CFLAGS := -fno-stack-protector -fno-builtin -fno-tree-loop-distribute-patterns
 INIT_CFLAGS := -std=gnu11 -DNB_INIT $(DEFS) $(WARN) -Os -ffreestanding \
@@ -112,9 +112,9 @@ $(BUILD)/lua/%.lua: lua/%.lua
 # chunks have no line numbers of their own; a mistake is blamed on a line of the
 # script.
 LAUNCH := kinds opts program wait stream process result
-NEEDS_run   := $(LAUNCH) plan idmap subid defaults
+NEEDS_run   := $(LAUNCH) plan mounts idmap subid defaults
 NEEDS_ns    := $(LAUNCH) place enter
-NEEDS_scope := $(LAUNCH) plan idmap defaults box part undo undo/process
+NEEDS_scope := $(LAUNCH) plan mounts idmap defaults box part undo undo/process
 BUNDLES := run ns scope
 define BUNDLE
 local function code(name)
@@ -212,6 +212,13 @@ stress: all ## LAUNCHES=10000 launches in one process: what they leave, and how 
 	@dir=$$(mktemp -d) && LUA_PATH='lua/?.lua;spec/?.lua;;' LUA_CPATH='$(BUILD)/?.so;;' \
 		NSBOX_STRESS=$(LAUNCHES) NSBOX_STRESS_DIR=$$dir $(LUA) spec/stress.lua; \
 		status=$$?; rmdir $$dir; exit $$status
+
+RACES ?= 10000
+
+.PHONY: race
+race: all ## start RACES=10000 boxes in a root file system whose directories are swapped for links
+	@NSBOX_BUILD=$(BUILD) NSBOX_RACE=$(RACES) busted --lua=$(LUA) \
+		--filter='swapped.for.links' spec/rootfs_spec.lua
 
 KILLS ?= 1000
 

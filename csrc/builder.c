@@ -13,7 +13,6 @@
 #define MAX_LIST (1 << 24)
 #define STRINGS 2048 /* of most plans */
 #define STRINGS_OF_FUNCTION 256
-#define MAX_EXTRA 64 /* room behind a list of descriptors */
 
 struct nb_plan *nb_plan(struct nb_builder *b)
 {
@@ -67,6 +66,7 @@ struct nb_step *nb_step(struct nb_builder *b, enum nb_stepop op)
 	    nb_plan(b)->nsteps++;
 	memset(s, 0, sizeof(*s));
 	s->op = (uint16_t)op;
+	s->fd = -1;
 	return s;
 }
 

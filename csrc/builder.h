@@ -10,6 +10,9 @@
 
 #define ALL_CAPS ((UINT64_C(1) << 63) - 1)
 
+/* room behind a list of descriptors: for those to join, and for trees */
+#define MAX_EXTRA 128
+
 struct nb_builder {
 	lua_State *L;
 	struct nb_arena a; /* holds the plan; moves as it grows */
@@ -47,6 +50,8 @@ bool nb_ownmaps(const struct nb_launch *l);
 void nb_addownmaps(struct nb_builder *b);
 uint32_t nb_countmounts(struct nb_builder *b); /* spawn_mounts.c */
 void nb_addmounts(struct nb_builder *b);
+uint64_t nb_listtrees(struct nb_builder *b, uint32_t to, uint64_t n,
+		      uint64_t most);
 void nb_addprivilege(struct nb_builder *b, int pdeathsig); /* spawn_caps.c */
 
 #endif

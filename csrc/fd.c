@@ -19,7 +19,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bare.h"
 #include "nb.h"
+#include "plan.h"
 
 /***
  * Descriptors.
@@ -160,6 +162,24 @@ mode_t nb_checkmode(lua_State *L, int idx, const char *def)
 	return (mode_t)mode;
 }
 
+static int open_inside(int root, const char *path, int flags)
+{
+	char link[32];
+	long at = nb_find(root, path, 0);
+	int fd, err;
+
+	if (at < 0) {
+		errno = (int)-at;
+		return -1;
+	}
+	nb_fdpath(link, (int)at);
+	fd = open(link, flags);
+	err = errno;
+	nb_close((int)at);
+	errno = err;
+	return fd;
+}
+
 /***
  * Opens a file.
  * @function open
@@ -169,18 +189,29 @@ mode_t nb_checkmode(lua_State *L, int idx, const char *def)
  *   `tmpfile` (then path is the directory, see `link`)
  * @tparam[opt="0666"] string mode octal, for `creat` and `tmpfile`; the umask
  * applies
+ * @param[opt] root a directory that is "/" for the path: neither a link nor
+ *   ".." leads out of it (then not with `creat`, `tmpfile`, `nofollow`)
  * @treturn nsbox.fd
  * @return[2] nil, message, errno
- * @see open(2)
+ * @see open(2), openat2(2)
  */
 static int fd_open(lua_State *L)
 {
 	const char *path = nb_checkpath(L, 1);
 	int flags = (int)nb_checkwords(L, 2, open_flags, "open flag");
 	mode_t mode = nb_checkmode(L, 3, "0666");
-	struct nb_fd *h = nb_newfd(L);
+	int root = lua_isnoneornil(L, 4) ? -1 : nb_checkfd(L, 4);
+	struct nb_fd *h;
 
-	h->fd = nb_above_stdio(open(path, flags | O_CLOEXEC | O_NOCTTY, mode));
+	luaL_argcheck(L,
+		      root < 0 || !(flags & (O_CREAT | O_TMPFILE | O_NOFOLLOW) &
+				    ~O_DIRECTORY),
+		      2, "not together with a root");
+	h = nb_newfd(L);
+
+	h->fd = nb_above_stdio(
+	    root < 0 ? open(path, flags | O_CLOEXEC | O_NOCTTY, mode)
+		     : open_inside(root, path, flags | O_CLOEXEC | O_NOCTTY));
 
 	return h->fd < 0 ? nb_fail(L, errno, path) : 1;
 }

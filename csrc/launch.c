@@ -34,8 +34,8 @@
 #define MFD_EXEC 0x10U
 #endif
 
-/* plan.c needs two paths of 4 kB at once */
-#define STACK_SIZE (32 * 1024)
+/* plan_path.c has five paths of 4 kB at once */
+#define STACK_SIZE (48 * 1024)
 #define LOOK_MS 100 /* between two looks at what should have told us */
 
 extern const char nb_init_image[], nb_init_image_end[];

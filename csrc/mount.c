@@ -38,6 +38,9 @@
 #ifndef MOUNT_ATTR_NOSYMFOLLOW
 #define MOUNT_ATTR_NOSYMFOLLOW 0x200000
 #endif
+#ifndef MOUNT_ATTR_IDMAP
+#define MOUNT_ATTR_IDMAP 0x100000
+#endif
 #ifndef MS_NOSYMFOLLOW
 #define MS_NOSYMFOLLOW 256
 #endif
@@ -292,6 +295,23 @@ static int mount_move_mount(lua_State *L)
 	return nb_result(L, rc, target);
 }
 
+/* nothing else than this call can do it */
+static long show_ids(int dir, const char *path, uint64_t set, uint64_t clr,
+		     uint64_t propagation, int userns, bool recursive)
+{
+	struct nb_mountattr attr = {.set = set | MOUNT_ATTR_IDMAP,
+				    .clr = clr,
+				    .propagation = propagation,
+				    .userns_fd = (uint64_t)userns};
+
+	return syscall(SYS_mount_setattr, dir, path,
+		       (recursive ? AT_RECURSIVE : 0) |
+			   (*path ? 0 : AT_EMPTY_PATH),
+		       &attr, sizeof(attr)) < 0
+		   ? -errno
+		   : 0;
+}
+
 /***
  * Changes the attributes of a mount.
  *
@@ -301,20 +321,23 @@ static int mount_move_mount(lua_State *L)
  * @param target a path, or a descriptor of a mount (from open_tree)
  * @tparam table changes `set`, `clear`: words or lists of `ro` `nosuid`
  *   `nodev` `noexec` `noatime` `nodiratime` `relatime` `strictatime`
- *   `nosymfollow`; `recursive`: boolean; `propagation`: as in `propagation`
+ *   `nosymfollow`; `recursive`: boolean; `propagation`: as in `propagation`;
+ *   `idmap`: a descriptor of a user namespace, by whose maps the ids of a tree
+ *   that open_tree cloned are shown (Linux 5.12)
  * @treturn boolean true
  * @return[2] nil, message, errno
  * @see mount_setattr(2)
  */
 static int mount_setattr_(lua_State *L)
 {
-	static const char *const known[] = {"set", "clear", "recursive",
-					    "propagation", NULL};
+	static const char *const known[] = {"set",	   "clear", "recursive",
+					    "propagation", "idmap", NULL};
 	bool path = lua_type(L, 1) == LUA_TSTRING;
 	int dir = path ? AT_FDCWD : nb_checkfd(L, 1);
 	const char *target = path ? nb_checkpath(L, 1) : "";
 	uint64_t set, clr, propagation = 0;
 	bool recursive;
+	int idmap = -1;
 	long rc;
 
 	luaL_checktype(L, 2, LUA_TTABLE);
@@ -324,8 +347,13 @@ static int mount_setattr_(lua_State *L)
 	if (lua_getfield(L, 2, "propagation") != LUA_TNIL)
 		propagation =
 		    nb_checkword(L, -1, nb_propagations, "propagation");
+	if (lua_getfield(L, 2, "idmap") != LUA_TNIL)
+		idmap = nb_checkfd(L, -1);
 
-	rc = nb_setattr(dir, target, set, clr, propagation, recursive);
+	rc = idmap < 0
+		 ? nb_setattr(dir, target, set, clr, propagation, recursive)
+		 : show_ids(dir, target, set, clr, propagation, idmap,
+			    recursive);
 
 	if (rc < 0)
 		return nb_fail(L, (int)-rc, path ? target : "setattr");

@@ -464,7 +464,12 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_GRAB:
 	case NB_STEP_PLACE:
 	case NB_STEP_ATTR:
-		return nb_mountstep(plan, s);
+	case NB_STEP_MASK:
+	case NB_STEP_LINK:
+	case NB_STEP_FILE:
+	case NB_STEP_DIRECTORY:
+	case NB_STEP_PIVOT:
+		return nb_mountstep(plan, s, i);
 	case NB_STEP_GROUPS:
 		return nb_sys(__NR_setgroups, s->x, nb_inplan(plan, s->a), 0);
 	case NB_STEP_GID:

@@ -40,6 +40,11 @@
 	X(MOUNT, "mount")	/* source a, target b, type c, data d, flags x */      \
 	X(GRAB, "bind")		/* open_tree(a), kept for a PLACE */                   \
 	X(PLACE, "bind")	/* the tree of step y at b; attributes set x */        \
+	X(MASK, "mask")		/* an empty file or directory over a */           \
+	X(LINK, "symlink")	/* b, a link to a */                             \
+	X(FILE, "file")		/* b, with the content a and mode x */            \
+	X(DIRECTORY, "directory") /* b, mode x */                                    \
+	X(PIVOT, "pivot_root")	/* the new root is the only one */            \
 	X(ATTR, "attr")		/* mount_setattr(a, set x, clear y) */                 \
 	X(GROUPS, "setgroups")	/* x ids at a */                                  \
 	X(GID, "setgid")	/* x */                                                 \
@@ -71,13 +76,26 @@ enum nb_stepop {
 #define NB_MISSING_OK 1 /* a path that does not exist is fine */
 #define NB_TRY 2	/* so is everything else */
 #define NB_RECURSIVE 4	/* GRAB, ATTR: with all submounts */
+/* MOUNT, PLACE, with a root of the box's own: */
+#define NB_NOFOLLOW 8 /* no symbolic link may lead there */
+#define NB_MAKE 16    /* where it is missing, it is made */
+#define NB_ROOT 32    /* over "/": this is the root from here on */
+#define NB_SCRATCH 64 /* over "/": for steps that are below this one */
+/* what happened to it: */
+#define NB_LATE 128    /* its attributes have to wait for PIVOT */
+#define NB_INSTEAD 256 /* MOUNT: y, the caller's own, came instead */
+/* nb_find(), besides NB_NOFOLLOW: */
+#define NB_MAKEDIR 512
+#define NB_MAKEFILE 1024
 
 struct nb_step {
 	uint16_t op;
 	uint16_t flags;
-	int32_t fd;    /* GRAB: the tree; JOIN: which one failed */
+	int32_t fd;    /* GRAB: the tree; PLACE, MOUNT: the root of the mount;
+			* JOIN: which one failed */
 	int32_t fault; /* debug build: fail with this errno */
 	uint32_t a, b, c, d;
+	uint32_t below; /* 1 + the step in whose mount its paths begin */
 	uint64_t x, y, z;
 };
 
@@ -96,6 +114,8 @@ struct nb_plan {
 	int32_t memory_fd;	/* this plan, for nsbox-init, or -1 */
 	int32_t ctl;		/* child's end of the control socket or pipe */
 	int32_t parent_ctl;	/* the parent's, to be closed by the child */
+	int32_t root;		/* the box's own, before PIVOT, or -1 */
+	int32_t null;		/* what covers files, once it was needed */
 	int32_t shares;		/* cleared by the kernel when the child stops
 				 * sharing our memory: it exec'd or ended */
 	uint32_t last_cap;	/* highest capability of this kernel */
@@ -135,7 +155,28 @@ static inline char *nb_textinplan(struct nb_plan *plan, uint32_t offset)
 int nb_plan_run(struct nb_plan *plan, uint32_t from);
 
 /* one step that mounts (plan_mount.c); 0 or -errno */
-long nb_mountstep(struct nb_plan *plan, struct nb_step *s);
+long nb_mountstep(struct nb_plan *plan, struct nb_step *s, uint32_t number);
+
+/*
+ * Where a path leads inside of a root that strangers may change (plan_path.c):
+ * an O_PATH descriptor, or -errno.  With NB_NOFOLLOW no symbolic link is
+ * taken; NB_MAKEDIR and NB_MAKEFILE make what is missing.
+ */
+long nb_find(int root, const char *path, unsigned how);
+
+#define NB_IS_DIR 0040000
+#define NB_IS_CHAR 0020000
+#define NB_IS_LINK 0120000
+
+struct nb_status {
+	uint32_t type;		 /* NB_IS_* */
+	uint64_t ino, dev, rdev; /* devices: major << 32 | minor */
+	uint64_t mnt;
+	int mounted; /* it is the root of its mount */
+};
+
+/* of what a descriptor is open on; 0 or -errno */
+long nb_status(int fd, struct nb_status *to);
 
 /*
  * mount_setattr(2) on path; where the kernel has none, a walk over
@@ -144,5 +185,7 @@ long nb_mountstep(struct nb_plan *plan, struct nb_step *s);
  */
 long nb_setattr(int dirfd, const char *path, uint64_t set, uint64_t clr,
 		uint64_t propagation, int recursive);
+/* of the mount that a descriptor is the root of, inside the root base, or -1 */
+long nb_setattrin(int base, int fd, uint64_t set, uint64_t clr, int recursive);
 
 #endif

@@ -83,7 +83,8 @@ that.  A failed spawn leaves nothing behind.
  `mounts` list of `{ target =, source =, type =, flags =, data =, optional = }`,
  `{ grab = path, recursive = }` (take a tree now),
  `{ place = index of the grab, target =, set =, clear = }`,
- `{ attr = path, set =, clear =, recursive = }`, or what @{mounts} made;
+ `{ attr = path, set =, clear =, recursive = }`, what @{mounts} made, and those
+ of a root of its own, below;
  `uid`, `gid`, `groups` ids inside; `caps` `{ bounding =, permitted =,
  effective =, inheritable =, ambient = }`; `no_new_privs`, `setsid`;
  `pdeathsig` signal when the calling thread ends; `dumpable` what it
@@ -91,6 +92,23 @@ that.  A failed spawn leaves nothing behind.
  `init` nsbox-init stays as its parent, reaps and forwards signals;
  `idle` nsbox-init is all there is, no `argv`: it does what it is asked for, see
  @{process:newnet}; `gate`
+
+A root of its own is the tree that is placed with `root = true`, or a file
+system with `type` and that.  Each later `target` and `attr` is found inside
+it, whatever links are there, mounted by descriptor and looked up again
+afterwards (`ESTALE` when something else is there then); `{ pivot = true }`
+leaves the old root, where every `grab` and `source` is, and comes last.
+These elements, or fields of those above, are for it: `{ tree = descriptor }`
+a tree of open_tree, with `grab` for its name; `below = index` of an element, in
+whose mount the path is; `make` what is missing, with its parents; `nofollow`
+no link may lead there; `instead = path` of the caller's own where the kernel
+gives no new file system (EPERM); `scratch` a file system that only the next
+steps see, by `below`; `{ mask = path, below = }` an empty file or directory
+over it, when /dev/null is what it should be (else `ENXIO`);
+`{ symlink = text, target =, below = }`; `{ content = text, target =, below =,
+mode = "0644" }`; `{ directory = name, below =, mode = "0755" }`;
+`{ gid = id }`, `{ uid = id }` from here on; `try` a failure
+is none.
 @treturn process
 @return[2] nil
 @treturn[2] string message

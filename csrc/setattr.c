@@ -32,14 +32,6 @@ void nb_fdpath(char *to, int fd)
 	*to = '\0';
 }
 
-static bool same(const char *a, const char *b, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (a[i] != b[i])
-			return false;
-	return true;
-}
-
 #define ATIME_ATTR 0x70	   /* MOUNT_ATTR__ATIME: a field, not flags */
 #define ATIME_MS 0x1200400 /* MS_NOATIME, MS_RELATIME, MS_STRICTATIME */
 #define STRICTATIME_MS (1 << 24)
@@ -102,39 +94,78 @@ static unsigned long newflags(unsigned long flags, uint64_t set, uint64_t clr)
 	return flags;
 }
 
+#define MAX_MOUNTS 512 /* below one, on a kernel this old */
+
+/*
+ * Mounts are told apart by their ids: a path leads to one mount at most, and
+ * to none of ours while another root lies over them.  Paths begin at base.
+ */
 struct walk {
-	const char *root; /* canonical path; "/" takes all */
-	size_t rootlen;
+	int base;
 	uint64_t set, clr;
-	bool recursive;
-	int field;
+	uint32_t ids[MAX_MOUNTS]; /* done; their children follow */
+	size_t nids;
+	int field; /* of the line */
 	size_t n;
+	uint32_t number[2]; /* its id, and its parent's */
 	char path[BUFFER];
 };
 
-static long remount(struct walk *w)
+static bool done(const struct walk *w, uint32_t id)
 {
-	bool exact = nb_length(w->path) == w->rootlen &&
-		     same(w->path, w->root, w->rootlen);
-	bool below = w->rootlen == 1 || (same(w->path, w->root, w->rootlen) &&
-					 w->path[w->rootlen] == '/');
+	for (size_t i = 0; i < w->nids; i++)
+		if (w->ids[i] == id)
+			return true;
+	return false;
+}
+
+static long remount_fd(struct walk *w, int fd)
+{
 	unsigned long flags;
+	char link[32];
 	long r;
 
-	if (!exact && !(w->recursive && below))
-		return 0;
-	r = keptflags(w->path, &flags);
+	nb_fdpath(link, fd);
+	r = keptflags(link, &flags);
 	if (r == 0)
-		r = nb_sys5(__NR_mount, "none", w->path, "none",
+		r = nb_sys5(__NR_mount, "none", link, "none",
 			    newflags(flags, w->set, w->clr) |
 				32 /* MS_REMOUNT */ | 4096 /* MS_BIND */,
 			    NULL);
-	/* a mount hidden under another, or one we may not reach */
+	return r;
+}
+
+static long remount(struct walk *w)
+{
+	struct nb_status st;
+	long r, fd;
+
+	if (done(w, w->number[0]) || !done(w, w->number[1]))
+		return 0;
+	if (w->nids == MAX_MOUNTS)
+		return -ENOSPC;
+	w->ids[w->nids++] = w->number[0];
+	fd = w->base >= 0 ? nb_find(w->base, w->path, NB_NOFOLLOW)
+			  : nb_sys5(__NR_openat, AT_FDCWD, w->path,
+				    O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, 0);
+	r = fd < 0 ? fd : nb_status((int)fd, &st);
+	/* else it is hidden under another one */
+	if (r == 0 && st.mnt == w->number[0])
+		r = remount_fd(w, (int)fd);
+	if (fd >= 0)
+		nb_sys(__NR_close, fd, 0, 0);
+	/* as one we may not reach */
 	return r == -ENOENT || r == -EACCES ? 0 : r;
 }
 
-/* one character of mountinfo: the fifth field is the mount point, with octal
- * escapes */
+static void next_field(struct walk *w)
+{
+	w->n = 0;
+	w->path[0] = '\0';
+}
+
+/* one character of mountinfo: the id, the parent's and, fifth, the mount
+ * point, with octal escapes */
 static long feed(struct walk *w, char c)
 {
 	long r = 0;
@@ -142,11 +173,14 @@ static long feed(struct walk *w, char c)
 	if (c == '\n') {
 		r = remount(w);
 		w->field = 0;
-		w->n = 0;
-		w->path[0] = '\0';
+		w->number[0] = w->number[1] = 0;
+		next_field(w);
 	} else if (c == ' ') {
-		w->field++;
-		w->n = 0;
+		if (++w->field == 4)
+			next_field(w);
+	} else if (w->field < 2) {
+		w->number[w->field] =
+		    w->number[w->field] * 10 + (uint32_t)(c - '0');
 	} else if (w->field == 4 && w->n + 1 < sizeof(w->path)) {
 		w->path[w->n++] = c;
 		w->path[w->n] = '\0';
@@ -162,10 +196,8 @@ static long feed(struct walk *w, char c)
 	return r;
 }
 
-static long walk_mounts(const char *root, uint64_t set, uint64_t clr,
-			int recursive)
+static long read_mounts(struct walk *w)
 {
-	struct walk w;
 	char buffer[1024];
 	long n, r = 0, fd;
 
@@ -173,56 +205,88 @@ static long walk_mounts(const char *root, uint64_t set, uint64_t clr,
 		     O_RDONLY | O_CLOEXEC, 0, 0);
 	if (fd < 0)
 		return fd;
-	w.root = root;
-	w.rootlen = nb_length(root);
-	w.set = set;
-	w.clr = clr;
-	w.recursive = recursive;
-	w.field = 0;
-	w.n = 0;
-	w.path[0] = '\0';
+	w->field = 0;
+	w->number[0] = w->number[1] = 0;
+	next_field(w);
 	while (r == 0 &&
 	       (n = nb_sys(__NR_read, fd, buffer, sizeof(buffer))) > 0)
 		for (long i = 0; i < n && r == 0; i++)
-			r = feed(&w, buffer[i]);
+			r = feed(w, buffer[i]);
 	nb_sys(__NR_close, fd, 0, 0);
 	return r;
 }
 
-long nb_setattr(int dirfd, const char *path, uint64_t set, uint64_t clr,
-		uint64_t propagation, int recursive)
+/* fd, and again and again what turned up below it: one that was moved may be
+ * listed before its parent */
+static long walk_mounts(int base, int fd, uint64_t set, uint64_t clr,
+			int recursive)
+{
+	struct nb_status st;
+	struct walk w;
+	size_t before;
+	long r = nb_status(fd, &st);
+
+	if (r < 0)
+		return r;
+	w.base = base;
+	w.set = set;
+	w.clr = clr;
+	w.ids[0] = (uint32_t)st.mnt;
+	w.nids = 1;
+	r = remount_fd(&w, fd);
+	if (!recursive)
+		return r;
+	do {
+		before = w.nids;
+		if (r == 0)
+			r = read_mounts(&w);
+	} while (r == 0 && w.nids > before);
+	return r;
+}
+
+static long set_attrs(int dirfd, const char *path, uint64_t set, uint64_t clr,
+		      uint64_t propagation, int recursive)
 {
 	struct nb_mountattr attr;
-	char link[32], root[BUFFER];
-	long r, fd;
 
 	attr.set = set;
 	attr.clr = clr;
 	attr.propagation = propagation;
 	attr.userns_fd = 0;
-	r = nb_sys5(__NR_mount_setattr, dirfd, path,
-		    (recursive ? AT_RECURSIVE : 0) |
-			(*path ? 0 : AT_EMPTY_PATH),
-		    &attr, sizeof(attr));
+	return nb_sys5(__NR_mount_setattr, dirfd, path,
+		       (recursive ? AT_RECURSIVE : 0) |
+			   (*path ? 0 : AT_EMPTY_PATH),
+		       &attr, sizeof(attr));
+}
+
+long nb_setattrin(int base, int fd, uint64_t set, uint64_t clr, int recursive)
+{
+	long r = set_attrs(fd, "", set, clr, 0, recursive);
+
+	return r == -ENOSYS ? walk_mounts(base, fd, set, clr, recursive) : r;
+}
+
+long nb_setattr(int dirfd, const char *path, uint64_t set, uint64_t clr,
+		uint64_t propagation, int recursive)
+{
+	char link[32];
+	long r = set_attrs(dirfd, path, set, clr, propagation, recursive);
+	long fd;
+
 	if (r != -ENOSYS)
 		return r;
-
-	/* mountinfo has canonical paths; ask for ours the same way */
 	fd = nb_sys5(__NR_openat, dirfd, *path ? path : ".", O_PATH | O_CLOEXEC,
 		     0, 0);
 	if (fd < 0)
 		return fd;
-	nb_fdpath(link, (int)fd);
-	r = nb_sys5(__NR_readlinkat, AT_FDCWD, link, root, sizeof(root) - 1, 0);
-	nb_sys(__NR_close, fd, 0, 0);
-	if (r < 0)
-		return r;
-	root[r] = '\0';
+	r = 0;
 	if (propagation) {
-		r = nb_sys5(__NR_mount, "none", root, "none",
+		nb_fdpath(link, (int)fd);
+		r = nb_sys5(__NR_mount, "none", link, "none",
 			    propagation | (recursive ? MS_REC : 0), NULL);
-		if (r < 0 || (set | clr) == 0)
-			return r;
 	}
-	return walk_mounts(root, set, clr, recursive);
+	if (r == 0 && (set || clr || !propagation))
+		r = walk_mounts(-1, (int)fd, set, clr, recursive);
+	nb_sys(__NR_close, fd, 0, 0);
+	return r;
 }

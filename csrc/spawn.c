@@ -95,6 +95,7 @@ static void add_init(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 {
 	uint64_t argv[5] = {0}, n;
 	uint32_t fds = nb_putfds(b, "keep", &n);
+	uint64_t kept = n;
 	bool ambient = has(kinds, CLONE_NEWUSER) && njoins == 0;
 	struct nb_step *s;
 	char from[12];
@@ -102,6 +103,7 @@ static void add_init(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 	for (uint64_t i = 0; i < njoins; i++)
 		((int32_t *)nb_at(b, fds))[n++] =
 		    ((struct nb_join *)nb_at(b, joins))[i].fd;
+	n = nb_listtrees(b, fds, n, kept + MAX_EXTRA);
 	if (ambient) {
 		s = nb_step(b, NB_STEP_CAPS);
 		s->x = s->y = s->z = ALL_CAPS >> (62 - nb_plan(b)->last_cap);
@@ -365,6 +367,7 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	nb_beginplan(b, FIXED_STEPS + nb_countmounts(b) +
 			    (uint32_t)nb_count(L, t, "writes"));
 	nb_plan(b)->last_cap = (uint32_t)cap_max_bits() - 1;
+	nb_plan(b)->root = nb_plan(b)->null = -1;
 	kinds = newkinds(b);
 	pdeathsig = deathsignal(b);
 	joined = putjoins(b, &joins, &njoins);
@@ -458,12 +461,21 @@ static const char *subject(lua_State *L, const struct nb_launch *l)
 	case NB_STEP_TIME:
 	case NB_STEP_ENTER:
 	case NB_STEP_HOSTNAME:
-	case NB_STEP_GRAB:
 	case NB_STEP_ATTR:
+	case NB_STEP_MASK:
 	case NB_STEP_CHDIR:
 		return base + s->a;
-	case NB_STEP_MOUNT:
+	case NB_STEP_GRAB:
+		return s->a ? base + s->a : NULL;
 	case NB_STEP_PLACE:
+		if (s->flags & NB_ROOT)
+			s = (struct nb_step *)((char *)plan + plan->steps) +
+			    s->y;
+		return base + (s->op == NB_STEP_PLACE ? s->b : s->a);
+	case NB_STEP_MOUNT:
+	case NB_STEP_LINK:
+	case NB_STEP_FILE:
+	case NB_STEP_DIRECTORY:
 		return base + s->b;
 	case NB_STEP_GID:
 	case NB_STEP_UID:

@@ -8,8 +8,11 @@
 #include "process.h"
 
 static const char *const mount_fields[] = {
-    "type",  "source", "target", "flags", "data",      "optional", "grab",
-    "place", "attr",   "set",	 "clear", "recursive", NULL};
+    "type",    "source", "target",  "flags",	 "data",  "optional",
+    "grab",    "place",	 "attr",    "set",	 "clear", "recursive",
+    "tree",    "below",	 "make",    "nofollow",	 "root",  "scratch",
+    "instead", "mask",	 "symlink", "content",	 "mode",  "pivot",
+    "uid",     "gid",	 "try",	    "directory", NULL};
 
 /* which step an element of the list became */
 static uint32_t *step_numbers(struct nb_builder *b)
@@ -35,6 +38,147 @@ static void place_tree(struct nb_builder *b, struct nb_step *s, int i,
 	s->y = number;
 }
 
+/* 1 + the step of the element that a field names, 0: no such field */
+static uint32_t step_field(struct nb_builder *b, int m, const char *name, int i)
+{
+	lua_Integer n = nb_fieldint(b->L, m, name, 1, i - 1, 0);
+
+	return n ? step_numbers(b)[n - 1] + 1 : 0;
+}
+
+static uint16_t step_flags(lua_State *L, int m)
+{
+	static const struct {
+		const char *name;
+		uint16_t flag;
+	} known[] = {
+	    {"optional", NB_MISSING_OK}, {"try", NB_TRY},
+	    {"recursive", NB_RECURSIVE}, {"make", NB_MAKE},
+	    {"nofollow", NB_NOFOLLOW},	 {"root", NB_ROOT},
+	    {"scratch", NB_SCRATCH},
+	};
+	uint16_t flags = 0;
+
+	for (size_t k = 0; k < NB_COUNT(known); k++)
+		if (nb_fieldbool(L, m, known[k].name, false))
+			flags |= known[k].flag;
+	return flags;
+}
+
+/* after it, a child that shares our memory would have changed its ids there */
+static struct nb_step *become(struct nb_builder *b, int m, int i)
+{
+	lua_State *L = b->L;
+	struct nb_step *s = NULL;
+
+	for (int k = 0; k < 2 && !s; k++) {
+		const char *name = k ? "gid" : "uid";
+
+		if (lua_getfield(L, m, name) != LUA_TNIL) {
+			if (!b->l || !(b->l->init || b->l->function))
+				luaL_error(L,
+					   "mounts[%d]: %s: needs the %s of "
+					   "the plan itself",
+					   i, name, name);
+			s = nb_step(b, k ? NB_STEP_GID : NB_STEP_UID);
+			s->x = nb_checkid(L, -1, name);
+		}
+		lua_pop(L, 1);
+	}
+	return s;
+}
+
+static const struct {
+	const char *field;
+	enum nb_stepop op;
+	const char *mode; /* NULL: it has none */
+} makers[] = {
+    {"symlink", NB_STEP_LINK, NULL},
+    {"content", NB_STEP_FILE, "0644"},
+    {"directory", NB_STEP_DIRECTORY, "0755"},
+};
+
+/* a new name: its mode is that of the element */
+static struct nb_step *add_maker(struct nb_builder *b, int m, int i,
+				 const char *target)
+{
+	lua_State *L = b->L;
+
+	for (size_t k = 0; k < NB_COUNT(makers); k++) {
+		const char *text = nb_fieldstring(L, m, makers[k].field, NULL);
+		struct nb_step *s;
+		uint32_t o, name;
+
+		if (!text)
+			continue;
+		if (makers[k].op == NB_STEP_DIRECTORY)
+			target = text;
+		if (!target)
+			luaL_error(L, "mounts[%d]: needs a target", i);
+		o = nb_putstring(b, text);
+		name = nb_putstring(b, target);
+		s = nb_step(b, makers[k].op);
+		s->a = o;
+		s->b = name;
+		if (makers[k].mode) {
+			lua_getfield(L, m, "mode");
+			s->x = nb_checkmode(L, -1, makers[k].mode);
+			lua_pop(L, 1);
+		}
+		return s;
+	}
+	return NULL;
+}
+
+/* what is not mounted, but made, covered or left behind */
+static struct nb_step *add_other(struct nb_builder *b, int m, int i,
+				 const char *target)
+{
+	const char *mask = nb_fieldstring(b->L, m, "mask", NULL);
+	struct nb_step *s;
+
+	if (mask)
+		return nb_stepstring(b, NB_STEP_MASK, mask);
+	if (nb_fieldbool(b->L, m, "pivot", false))
+		return nb_step(b, NB_STEP_PIVOT);
+	s = add_maker(b, m, i, target);
+	return s ? s : become(b, m, i);
+}
+
+/* an open one, which comes along */
+static int tree_field(lua_State *L, int m)
+{
+	int fd = -1;
+
+	if (lua_getfield(L, m, "tree") != LUA_TNIL)
+		fd = nb_checkfd(L, -1);
+	lua_pop(L, 1);
+	return fd;
+}
+
+static struct nb_step *add_filesystem(struct nb_builder *b, int m,
+				      const char *target)
+{
+	lua_State *L = b->L;
+	uint64_t f = nb_fieldwords(b, m, "flags", nb_mountflags, "mount flag");
+	uint32_t o[5];
+	struct nb_step *s;
+
+	o[0] = nb_putstring(b, nb_fieldstring(L, m, "source", "none"));
+	o[1] = nb_putstring(b, target);
+	o[2] = nb_putstring(b, nb_fieldstring(L, m, "type", "none"));
+	o[3] = nb_putstring(b, nb_fieldstring(L, m, "data", NULL));
+	o[4] = nb_putstring(b, nb_fieldstring(L, m, "instead", NULL));
+	s = nb_step(b, NB_STEP_MOUNT);
+	s->a = o[0];
+	s->b = o[1];
+	s->c = o[2];
+	s->d = o[3];
+	s->x = f;
+	s->y = o[4];
+	return s;
+}
+
 static void add_mount(struct nb_builder *b, int m, int i)
 {
 	lua_State *L = b->L;
@@ -43,49 +187,64 @@ static void add_mount(struct nb_builder *b, int m, int i)
 	const char *attr = nb_fieldstring(L, m, "attr", NULL);
 	const char *target = nb_fieldstring(L, m, "target", NULL);
 	lua_Integer place = nb_fieldint(L, m, "place", 1, i - 1, 0);
+	int tree = tree_field(L, m);
 	struct nb_step *s;
-	uint32_t o[4] = {0};
-	uint16_t flags = 0;
+	uint32_t o;
 
 	nb_checkattrs(L, m, &set, &clr);
-	if (nb_fieldbool(L, m, "optional", false))
-		flags |= NB_MISSING_OK;
-	if (nb_fieldbool(L, m, "recursive", false))
-		flags |= NB_RECURSIVE;
+	if (tree >= 0 && !grab)
+		luaL_error(L, "mounts[%d]: tree: needs a name, its grab", i);
 	if (grab) {
-		o[0] = nb_putstring(b, grab);
+		o = nb_putstring(b, grab);
 		s = nb_step(b, NB_STEP_GRAB);
-		s->fd = -1;
+		s->a = o;
 	} else if (attr) {
-		o[0] = nb_putstring(b, attr);
-		s = nb_step(b, NB_STEP_ATTR);
+		s = nb_stepstring(b, NB_STEP_ATTR, attr);
 		s->x = set;
 		s->y = clr;
-	} else if (!target) {
-		luaL_error(L, "mounts[%d]: needs a target", i);
-		return;
-	} else if (place) {
-		o[1] = nb_putstring(b, target);
+	} else if (place && (target || nb_fieldbool(L, m, "root", false))) {
+		o = nb_putstring(b, target ? target : "/");
 		s = nb_step(b, NB_STEP_PLACE);
+		s->b = o;
 		place_tree(b, s, i, place);
 		s->x = set;
 		s->z = clr;
 	} else {
-		uint64_t f =
-		    nb_fieldwords(b, m, "flags", nb_mountflags, "mount flag");
-
-		o[0] = nb_putstring(b, nb_fieldstring(L, m, "source", "none"));
-		o[1] = nb_putstring(b, target);
-		o[2] = nb_putstring(b, nb_fieldstring(L, m, "type", "none"));
-		o[3] = nb_putstring(b, nb_fieldstring(L, m, "data", NULL));
-		s = nb_step(b, NB_STEP_MOUNT);
-		s->x = f;
+		s = add_other(b, m, i, target);
+		if (!s && target)
+			s = add_filesystem(b, m, target);
 	}
-	s->flags = flags;
-	s->a = o[0];
-	s->b = o[1];
-	s->c = o[2];
-	s->d = o[3];
+	if (!s) {
+		luaL_error(L, "mounts[%d]: needs a target", i);
+		return;
+	}
+	s->fd = tree;
+	s->flags = step_flags(L, m);
+	s->below = step_field(b, m, "below", i);
+}
+
+/* the trees of the list, as int32_t at to[n...]; how many there are then */
+uint64_t nb_listtrees(struct nb_builder *b, uint32_t to, uint64_t n,
+		      uint64_t most)
+{
+	lua_State *L = b->L;
+	lua_Integer len = nb_count(L, b->table, "mounts");
+
+	lua_getfield(L, b->table, "mounts");
+	for (lua_Integer i = 1; i <= len; i++) {
+		int fd;
+
+		lua_geti(L, -1, i);
+		fd = lua_istable(L, -1) ? tree_field(L, lua_gettop(L)) : -1;
+		lua_pop(L, 1);
+		if (fd < 0)
+			continue;
+		if (n == most)
+			luaL_error(L, "mounts: too many trees");
+		((int32_t *)nb_at(b, to))[n++] = fd;
+	}
+	lua_pop(L, 1);
+	return n;
 }
 
 /* --- a list made ahead --- */
@@ -113,6 +272,10 @@ static void move_steps(struct nb_step *s, uint32_t n, uint32_t by,
 		shift(&s->d, by);
 		if (s->op == NB_STEP_PLACE)
 			s->y += first;
+		if (s->op == NB_STEP_MOUNT && s->y)
+			s->y += by;
+		if (s->below)
+			s->below += first;
 	}
 }
 

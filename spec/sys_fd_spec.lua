@@ -33,6 +33,24 @@ describe("nsbox.sys.fd", function()
     assert.error_matches(function() fd.poll({}, 0 / 0) end, "seconds, or nil, expected")
   end)
 
+  it("opens inside a root: no link leads out of it", function()
+    local root, outside = tmpdir(), tmpdir()
+    spew(outside .. "/f", "out")
+    spew(root .. "/f", "in")
+    os.execute(("mkdir %s/d; ln -s /f %s/d/abs; ln -s ../../../../f %s/d/rel; ln -s %s/f %s/d/out; "
+      .. "ln -s loop %s/loop"):format(root, root, root, outside, root, root))
+    local dir <close> = assert(fd.open(root, { "path", "directory" }))
+    for _, path in ipairs { "f", "/f", "/d/abs", "d/rel", "/../f", "d/../../f", "//f" } do
+      local file <close> = assert(fd.open(path, "rdonly", nil, dir))
+      assert.equal("in", file:read())
+    end
+    for path, code in pairs { ["/d/out"] = errno.ENOENT, loop = errno.ELOOP,
+      ["f/x"] = errno.ENOTDIR, [("x"):rep(300)] = errno.ENAMETOOLONG } do
+      assert.equal(code, (select(3, fd.open(path, "rdonly", nil, dir))))
+    end
+    assert.error_matches(function() fd.open("f", "creat", nil, dir) end, "not together with a root")
+  end)
+
   it("raises at the line of the caller", function()
     local ok, message = pcall(function() fd.read "x" end)
     assert.is_false(ok)

@@ -179,6 +179,17 @@ describe("nsbox.sys.process.spawn", function()
       assert.error_matches(function() process.mounts { { targte = "/a" } } end,
         "mounts: unknown field 'targte' .*'target'")
       assert.error_matches(function() process.mounts "x" end, "table expected")
+      wrong({ mounts = { { grab = "/a", below = 1 } } }, "field 'below'")
+      wrong({ mounts = { { tree = 0 } } }, "mounts%[1%]: tree: needs a name, its grab")
+      wrong({ mounts = { { grab = "/", tree = "x" } } }, "descriptor expected")
+      for _, element in ipairs { { symlink = "x" }, { content = "x" } } do
+        wrong({ mounts = { element } }, "mounts%[1%]: needs a target")
+      end
+      wrong({ mounts = { { content = "x", target = "y", mode = "9" } } }, "octal mode expected")
+      -- it would change the ids of a child that shares our memory
+      wrong({ mounts = { { uid = 0 } } }, "mounts%[1%]: uid: needs the uid of the plan itself")
+      wrong({ mounts = { { gid = 0 } } }, "mounts%[1%]: gid: needs the gid of the plan itself")
+      assert.error_matches(function() process.mounts { { uid = 0 } } end, "needs the uid")
     end)
 
     it("wrong maps", function()
@@ -793,6 +804,27 @@ describe("nsbox.sys.process.spawn", function()
       finish()
       sh("rmdir " .. b)
       refused("bind", b, errno.ENOENT, output(box { "true", new = { "mnt" }, mounts = { made } }))
+    end)
+
+    it("leave the old root, and make what is needed in the new one", function()
+      local list = {}
+      local function add(element) list[#list + 1] = element end
+      add { type = "tmpfs", source = "tmpfs", target = "/", root = true, data = "mode=755" }
+      add { directory = "d", below = 1, mode = "0750" }
+      add { symlink = "d", target = "l", below = 1 }
+      add { content = "text\n", target = "d/f", below = 1, mode = "0640" }
+      add { content = "text\n", target = "d/g", below = 1 }
+      add { mask = "d/f", below = 1 }
+      add { mask = "none", below = 1, optional = true }
+      for _, path in ipairs { "/bin", "/usr", "/lib", "/lib64" } do
+        add { grab = path, recursive = true, optional = true }
+        add { place = #list, target = path, make = true, set = { "ro" } }
+      end
+      add { type = "nsboxfs", target = "/d", try = true }
+      add { pivot = true }
+      assert.same({ "d\n750 directory\n666 character special file\n644 regular file\ntext\n",
+        "exit", 0 }, { output(box { "readlink /l; cd /l; stat -c '%a %F' /d f g; cat f g",
+        new = { "mnt" }, mounts = list }) })
     end)
 
     it("changes attributes recursively, submounts included", function()
