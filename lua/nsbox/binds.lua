@@ -20,9 +20,15 @@ local function absolute(path, what)
   return path:gsub("(.)/+$", "%1"), nil
 end
 
+--- Checks a place to mount at.
 -- A mount on "/" is not what a path leads to: "/" stays the root that was there
 -- before, and nothing would be shown or hidden.
-local function target(path, what)
+-- @param path what was given
+-- @tparam string what it is to be
+-- @treturn ?string the path
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.target(path, what)
   local message
   path, message = absolute(path, what)
   if not path then
@@ -37,11 +43,13 @@ local function target(path, what)
     end
   end
   if depth == 0 then
-    return nil, ("'%s': a box without a root file system of its own shows the host's root; "
-      .. "name a place below it"):format(path)
+    return nil, ("'%s': the root is what `rootfs` says, or the host's; name a place below it")
+      :format(path)
   end
   return path, nil
 end
+
+local target = M.target
 
 local function relative_to_cwd(path)
   if type(path) == "string" and path ~= "" and path:sub(1, 1) ~= "/" then
@@ -52,6 +60,20 @@ local function relative_to_cwd(path)
     return cwd .. "/" .. path
   end
   return path
+end
+
+--- Checks what is to be shown: a path, relative to the caller's directory or absolute.
+-- @param path what was given
+-- @tparam string what it is to be
+-- @treturn ?string an absolute path
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.source(path, what)
+  local from, message = relative_to_cwd(path)
+  if message then
+    return nil, message
+  end
+  return absolute(from, what)
 end
 
 -- "SRC[:DST[:ro]]"
@@ -74,22 +96,17 @@ local function one_bind(b)
       return nil, message
     end
   elseif type(b) ~= "table" then
-    return mistake("expected", "SRC[:DST[:ro]] or { SRC, to =, ro = }", b)
+    return mistake("expected", "SRC[:DST[:ro]] or { SRC, to =, ro =, idmap = }", b)
   end
-  for key in next, b do
-    if key ~= 1 and key ~= "to" and key ~= "ro" then
-      return mistake("unknown", key, { to = true, ro = true })
+  for key, value in next, b do
+    if key ~= 1 and key ~= "to" and key ~= "ro" and key ~= "idmap" then
+      return mistake("unknown", key, { to = true, ro = true, idmap = true })
+    elseif (key == "ro" or key == "idmap") and type(value) ~= "boolean" then
+      return nil, key .. ": " .. require("nsbox.mistake").expected("true or false", value)
     end
   end
-  if b.ro ~= nil and type(b.ro) ~= "boolean" then
-    return nil, "ro: " .. require("nsbox.mistake").expected("true or false", b.ro)
-  end
-  local out = { ro = b.ro or false }
-  local from
-  from, message = relative_to_cwd(b[1])
-  if not message then
-    out.from, message = absolute(from, "a path to show")
-  end
+  local out = { ro = b.ro or false, idmap = b.idmap }
+  out.from, message = M.source(b[1], "a path to show")
   if out.from then
     out.to, message = target(b.to or out.from, "a path to show it at")
   end
@@ -133,11 +150,24 @@ end
 
 --- Checks the option `bind`: one or a list.
 -- @param value what was given
--- @treturn ?table list of `{ from =, to =, ro = }`
+-- @treturn ?table list of `{ from =, to =, ro =, idmap = }`
 -- @treturn[2] nil
 -- @treturn[2] string what is wrong
 function M.check(value)
   return list(value, one_bind)
+end
+
+--- The element of a plan's mounts that takes the source of a bind.
+-- @tparam table b as `check` gives it
+-- @tparam table who `{ euid, egid, maps = }`, as the machine counts ids
+-- @tparam string op the verb, for an Error
+-- @tparam table opened gets what has to be closed after the launch
+-- @treturn table
+function M.grab(b, who, op, opened)
+  -- an ordinary user has his own ids in his boxes already
+  local shown = b.idmap and who.euid == 0 and who.maps
+  return { grab = b.from, recursive = true,
+    tree = shown and require("nsbox.idmapped").tree(b.from, who.maps, op, opened) or nil }
 end
 
 --- Checks the option `tmpfs`: one or a list.

@@ -244,8 +244,10 @@ local function place_of(self, op, level)
     uid = p.uid or mapped and 0, gid = p.gid or mapped and 0, groups = p.groups,
     setgroups = p.maps and p.maps.setgroups,
     caps = p.caps, no_new_privs = p.no_new_privs, home = mapped and "/root" or "/",
+    own_root = self._options.rootfs ~= nil,
     read = function(path)
-      return require("nsbox.user").read(root .. path)
+      local dir <close> = require("nsbox.sys.fd").open(root, { "path", "directory" })
+      return dir and require("nsbox.user").read(path, dir)
     end,
   }
 end

@@ -2,7 +2,7 @@
 --
 -- A place says what to enter and with how much power:
 -- `{ join = handles, uid, gid, groups, setgroups, caps, no_new_privs, home, read,
--- name }`.
+-- name, own_root }`.
 --
 -- setns(2), nsenter(1)
 --
@@ -48,7 +48,7 @@ local function plan_of(op, place, o, level)
     no_new_privs = place.no_new_privs,
     pdeathsig = "KILL",
   }
-  local wrong = program.add_cwd(plan, o, enters_mnt(place))
+  local wrong = program.add_cwd(plan, o, enters_mnt(place), place.own_root)
   if wrong then
     require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
   end

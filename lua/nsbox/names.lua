@@ -199,7 +199,7 @@ function M.plan(part, o, plan)
   end
   local st = fd.stat(TARGET)
   if not mnt or o.bare or not o.net or not plan.mounts or not st or st.type ~= "file"
-    or o.bind or o.tmpfs then
+    or o.bind or o.tmpfs or o.rootfs then
     return nil
   end
   local bridges = {}

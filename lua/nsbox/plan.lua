@@ -1,9 +1,7 @@
 --- The options of a box, and the plan that they make.
 --
--- A plan is what `sys.process.spawn` takes. The order of its mounts is this:
--- the sources of binds are taken while they are what the caller sees, then
--- the host's files become read-only, then come /proc, what hides parts of it,
--- and last what the caller asked for, which may lie over any of these.
+-- A plan is what `sys.process.spawn` takes. Its mounts are made by
+-- `nsbox.mounts` or, for a root file system of its own, by `nsbox.root`.
 --
 -- @internal nsbox.plan
 
@@ -107,6 +105,14 @@ local function tmpfs(value)
   return require("nsbox.binds").check_tmpfs(value)
 end
 
+local function rootfs(value)
+  return require("nsbox.root").check(value)
+end
+
+local function devices(value)
+  return require("nsbox.root").check_devices(value)
+end
+
 local function net(value)
   return require("nsbox.attach").check_net(value)
 end
@@ -127,7 +133,10 @@ local fields = {
   maps = { maps, doc = "\"self\", \"subuid\", ranges, or { uid = ranges, gid = ranges }" },
   init = { "boolean", default = false, doc = "nsbox-init is pid 1, reaps and forwards signals" },
   bare = { "boolean", default = false, doc = "only namespaces and maps: what unshare gives" },
-  bind = { bind, doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro = }, one or a list" },
+  rootfs = { rootfs, doc = "its root: \"DIR\" or { DIR, ro =, idmap = }, {}: an empty one" },
+  devices = { devices, doc = "devices of the host that its root shows: one or a list" },
+  masks = { "boolean", default = true, doc = "what of /proc and /sys is hidden or read-only" },
+  bind = { bind, doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro =, idmap = }, a list" },
   tmpfs = { tmpfs, doc = "\"DIR\" or { DIR, size =, mode = }, one or a list" },
   sysctl = { sysctl, doc = "{ [\"net.ipv4.ip_forward\"] = 1, … } in its network namespace" },
   dns = { dns, none = true, doc = "{ server…, search =, options =, hosts = }, or \"host\"" },
@@ -172,6 +181,21 @@ function Opened:__close()
   end
 end
 
+-- the mounts, and what was opened for them
+local function mounts_of(plan, o, chosen, who, op)
+  local view = o.rootfs and "nsbox.root" or "nsbox.mounts"
+  if not (o.rootfs or o.bind) then
+    return require(view).list(plan, o, chosen)
+  end
+  local opened = setmetatable({}, Opened)
+  local ok, list = pcall(require(view).list, plan, o, chosen, who, op, opened)
+  if not ok then
+    Opened.__close(opened)
+    error(list, 0)
+  end
+  return list, opened
+end
+
 local function open_places(plan, chosen, op, opened, ground)
   for kind, what in next, chosen do
     if what ~= true then
@@ -183,7 +207,7 @@ local function open_places(plan, chosen, op, opened, ground)
   end
 end
 
-local function add_namespaces(plan, chosen, op, ground)
+local function add_namespaces(plan, chosen, op, ground, opened)
   local new, joined = {}, {}
   for kind, what in next, chosen do
     if what == true then
@@ -198,9 +222,9 @@ local function add_namespaces(plan, chosen, op, ground)
     plan.dumpable = true -- nobody is there who is not its owner
   end
   if not next(joined) then
-    return nil
+    return opened
   end
-  local opened = setmetatable({}, Opened)
+  opened = opened or setmetatable({}, Opened)
   local ok, err = pcall(open_places, plan, chosen, op, opened, ground)
   if not ok then
     Opened.__close(opened)
@@ -258,93 +282,6 @@ local function add_caps(plan, o, privileged)
     inheritable = ambient, ambient = ambient }
 end
 
--- what is mounted belongs to whoever mounts, and the kernel's root is nobody inside
-local function inside_has_root(maps_)
-  local function has(ranges)
-    for _, range in ipairs(ranges) do
-      if range[1] == 0 then
-        return true
-      end
-    end
-  end
-  return has(maps_.uid) and has(maps_.gid)
-end
-
-local function add_defences(mounts)
-  local d = require "nsbox.defaults"
-  for _, path in ipairs(d.masked_files) do
-    mounts[#mounts + 1] = { source = "/dev/null", target = path, flags = { "bind" },
-      optional = true }
-  end
-  for _, path in ipairs(d.masked_directories) do
-    mounts[#mounts + 1] = { type = "tmpfs", source = "tmpfs", target = path,
-      flags = { "ro", "nosuid", "nodev", "noexec" }, data = "size=0,nr_inodes=2",
-      optional = true }
-  end
-  for _, path in ipairs(d.readonly_paths) do
-    mounts[#mounts + 1] = { source = path, target = path, flags = { "bind", "rec" },
-      optional = true }
-    mounts[#mounts + 1] = { attr = path, set = { "ro", "nosuid", "nodev", "noexec" },
-      recursive = true, optional = true }
-  end
-end
-
--- What a program cannot gain by exec it is not offered: with no_new_privs a
--- file's capabilities would only make the exec fail (Debian's ping has one).
-local ATTRIBUTES <const> = { [true] = { "ro", "nosuid" }, [false] = { "ro" } }
-
--- What every box has that is made with the same choices: checked once, see
--- process.mounts, and a list of the one element that it is then.
-local constant = { bare = {}, [true] = {}, [false] = {} }
-local function constant_mounts(bare, no_new_privs, own_proc)
-  local list = constant[bare and "bare" or no_new_privs]
-  local made = list[own_proc]
-  if made then
-    return made
-  end
-  local mounts = {}
-  if not bare then
-    mounts[1] = { attr = "/", set = ATTRIBUTES[no_new_privs], recursive = true }
-    if not own_proc then
-      mounts[2] = { attr = "/proc", clear = { "ro" }, optional = true }
-    end
-  end
-  if own_proc then
-    mounts[#mounts + 1] = { type = "proc", source = "proc", target = "/proc",
-      flags = { "nosuid", "nodev", "noexec" } }
-  end
-  if not bare then
-    add_defences(mounts)
-  end
-  made = { process.mounts(mounts) }
-  list[own_proc] = made
-  return made
-end
-
-local function mounts_of(plan, o, chosen)
-  local made = constant_mounts(o.bare, plan.no_new_privs, chosen.pid ~= nil)
-  if not o.bind and not o.tmpfs then
-    return made
-  end
-  local mounts = {}
-  for i, b in ipairs(o.bind or {}) do
-    mounts[i] = { grab = b.from, recursive = true }
-  end
-  mounts[#mounts + 1] = made[1]
-  local root = o.tmpfs and plan.maps and inside_has_root(plan.maps) and ",uid=0,gid=0" or ""
-  for _, t in ipairs(o.tmpfs or {}) do
-    t.data = t.data .. root
-    mounts[#mounts + 1] = t
-  end
-  for i, b in ipairs(o.bind or {}) do
-    local nosuid = not o.bare and plan.no_new_privs
-    mounts[#mounts + 1] = { place = i, target = b.to,
-      set = b.ro and ATTRIBUTES[nosuid] or nosuid and { "nosuid" } or nil,
-      clear = not b.ro and not o.bare and { "ro" } or nil }
-  end
-  return mounts
-end
-
 -- ping sends with an ordinary socket where the group may; all mapped ones may
 local function ping_range(plan)
   local ranges = plan.maps and plan.maps.gid
@@ -390,8 +327,11 @@ local function conflict(o, chosen)
     return (o.sysctl and "sysctl" or "forward") .. ": needs a new net namespace"
   elseif o.dns and not mnt then
     return "dns: needs a new mnt namespace"
-  elseif (o.bind or o.tmpfs) and not mnt then
-    return (o.bind and "bind" or "tmpfs") .. ": needs a new mnt namespace"
+  elseif (o.rootfs or o.bind or o.tmpfs) and not mnt then
+    return (o.rootfs and "rootfs" or o.bind and "bind" or "tmpfs")
+      .. ": needs a new mnt namespace"
+  elseif o.devices and not o.rootfs then
+    return "devices: a box without a rootfs has those of the host"
   end
 end
 
@@ -409,12 +349,13 @@ local function box_reader(o)
     for i = #(o.bind or {}), 1, -1 do
       local b = o.bind[i]
       if below(path, b.to) then
-        path, hidden = b.from .. path:sub(#b.to + 1), false
-        break
+        return require("nsbox.user").read(b.from .. path:sub(#b.to + 1))
       end
     end
     if hidden then
       return nil
+    elseif o.rootfs then
+      return require("nsbox.root").read(o, path)
     end
     return require("nsbox.user").read(path)
   end
@@ -442,7 +383,7 @@ function M.build(o, op, level, ground)
   local idle = op == "box" and #o == 0
   local wrong = not idle and program.conflict(o) or conflict(o, chosen)
   local plan = { argv = o, pdeathsig = "KILL" }
-  wrong = wrong or program.add_cwd(plan, o, chosen.mnt)
+  wrong = wrong or program.add_cwd(plan, o, chosen.mnt, o.rootfs)
   if wrong then
     require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
   end
@@ -451,8 +392,8 @@ function M.build(o, op, level, ground)
   local euid, egid = process.geteuid()
   local who = { euid = euid, egid = egid }
   if chosen.user == true then
-    plan.maps = require("nsbox.idmap").resolve(o.maps, op, who)
-    plan.maps = island and island:box_maps(plan.maps, op) or plan.maps
+    who.maps = require("nsbox.idmap").resolve(o.maps, op, who)
+    plan.maps = island and island:box_maps(who.maps, op) or who.maps
   end
   plan.no_new_privs = o.no_new_privs
   if plan.no_new_privs == nil then
@@ -465,17 +406,18 @@ function M.build(o, op, level, ground)
   end
   plan.time_offsets = o.time_offsets
   add_network(plan, o, chosen)
-  if chosen.mnt == true then
-    plan.mounts = mounts_of(plan, o, chosen)
-  end
   local privileged = chosen.user or island or euid == 0
   add_caps(plan, o, privileged)
   plan.setsid = not o.bare
   plan.init = o.init
   plan.env, plan.path = program.environment(o.env, user and user.home
     or privileged and "/root" or "/")
-  -- what it opens is closed when it raises: nothing that may raise comes after
-  return plan, own_kinds(chosen, island), add_namespaces(plan, chosen, op, ground)
+  local opened
+  if chosen.mnt == true then
+    plan.mounts, opened = mounts_of(plan, o, chosen, who, op)
+  end
+  -- what these two open is closed when they raise: nothing that may raise comes after
+  return plan, own_kinds(chosen, island), add_namespaces(plan, chosen, op, ground, opened)
 end
 
 return M

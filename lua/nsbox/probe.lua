@@ -126,6 +126,24 @@ for name, package in pairs { pasta = "passt", slirp4netns = "slirp4netns" } do
   end)
 end
 probe("procmount", "an own /proc", mounting({ "pid" }, "proc", "/proc"))
+probe("rootfs", "a root file system of its own", function()
+  local maps = require("nsbox.idmap").resolve "self"
+  return launch { new = { "user", "mnt" }, maps = maps, mounts = { { grab = "/", recursive = true },
+    { place = 1, root = true }, { pivot = true } } }
+end)
+probe("idmap", "files of the temporary directory shown with other ids", function()
+  local mount = require "nsbox.sys.mount"
+  local ns <close> = require("nsbox.ns").new { "user", maps = { { 0, 100000, 1000 } } }
+  local tree <close>, message, errno = mount.open_tree(os.getenv "TMPDIR" or "/tmp", "clone")
+  local ok = tree ~= nil
+  if tree then
+    ok, message, errno = mount.setattr(tree, { idmap = ns._handles.user })
+  end
+  if ok then
+    return true
+  end
+  return refused({}, message, errno, "idmap", "/tmp")
+end)
 probe("sysfs", "an own /sys", mounting({ "net" }, "sysfs", "/sys"))
 probe("mqueue", "own POSIX message queues", mounting({ "ipc" }, "mqueue", SOMEWHERE))
 probe("devpts", "own terminals", mounting({}, "devpts", SOMEWHERE, "newinstance"))

@@ -167,10 +167,17 @@ end
 -- @tparam table plan gets `cwd` or `trycwd`
 -- @tparam table o checked options
 -- @param mnt whether it enters another mount namespace
+-- @param own_root whether that has a root of its own: there it is "/"
 -- @treturn ?string what is wrong
-function M.add_cwd(plan, o, mnt)
+function M.add_cwd(plan, o, mnt, own_root)
   local cwd = o.cwd
-  if mnt and not (cwd and cwd:sub(1, 1) == "/") then
+  if own_root then
+    cwd = cwd or "/"
+    if cwd:sub(1, 1) ~= "/" then
+      return ("cwd: '%s' is relative, and the root is the box's own: give an absolute path")
+        :format(cwd)
+    end
+  elseif mnt and not (cwd and cwd:sub(1, 1) == "/") then
     local here = process.getcwd()
     here = here and here:sub(1, 1) == "/" and here
     if not cwd then

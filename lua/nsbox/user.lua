@@ -99,10 +99,11 @@ local M = {}
 -- What is no regular file is not read (a FIFO would wait for ever), and
 -- nothing beyond a size that none should have.
 -- @tparam string path
+-- @param[opt] root a directory that is "/" for it
 -- @treturn ?string its text
-function M.read(path)
+function M.read(path, root)
   local fd = require "nsbox.sys.fd"
-  local file <close> = fd.open(path, { "rdonly", "nonblock" })
+  local file <close> = fd.open(path, { "rdonly", "nonblock" }, nil, root)
   local stat = file and fd.stat(file)
   if not stat or stat.type ~= "file" then
     return nil

@@ -11,6 +11,7 @@ return {
     s:box { "sleep", "60", name = "a" }:start()
     s:box { "sleep", "60", init = true }:start()
     s:box { name = "idle" }
+    s:box { rootfs = {}, tmpfs = "/tmp" }
     s:box { "true" }:start():wait()
     s.boxes.a:close()
   ]] },

@@ -135,8 +135,21 @@ local function locked(context)
     .. "nodev, noexec, atime) are locked: keep them"
 end
 
+-- the directory that is to be the box's root, where it has one of its own
+local function own_root(context)
+  for _, mount in ipairs(context.mounts or {}) do
+    if type(mount) == "table" and mount.place and mount.root then
+      return context.mounts[mount.place].grab or "its root file system"
+    end
+  end
+end
+
 local function missing(context)
   local path = context.subject
+  local root = own_root(context)
+  if root and path ~= root then
+    return ("there is no %s in %s"):format(path or "such path", root)
+  end
   if path and path:sub(1, 1) == "/" and not machine.exists(path) then
     return ("there is no %s: source and target of a mount have to exist"):format(path)
   end
@@ -181,11 +194,25 @@ local common = {
     return ("a mount namespace holds at most fs.mount-max mounts (%s)")
       :format(machine.sysctl("fs.mount-max") or "?")
   end,
-  EROFS = function()
+  EROFS = function(context)
+    local root = own_root(context)
+    if root then
+      return ("%s is missing in %s and cannot be made there: it is on a read-only file system")
+        :format(context.subject or "the place", root)
+    end
     return "the file system it is on is read-only: mount a tmpfs there first"
   end,
-  ELOOP = function()
+  ELOOP = function(context)
+    local root = own_root(context)
+    if root then
+      return ("%s is, or leads through, a symbolic link in %s: what the kernel shows is mounted "
+        .. "only on directories of its own"):format(context.subject or "it", root)
+    end
     return "too many symbolic links, or one where nosymfollow forbids it"
+  end,
+  ESTALE = function(context)
+    return ("somebody changed %s in %s just when it was mounted on"):format(
+      context.subject or "the place", own_root(context) or "its root")
   end,
 }
 
@@ -224,7 +251,9 @@ end
 local function bind_missing(context)
   local path = context.subject
   local which = bind_end(context)
-  if which == "source" then
+  if path == own_root(context) then
+    return ("there is no %s, which is to be the root"):format(path)
+  elseif which == "source" then
     return machine.exists(path) and ("%s, the source of a bind, is a symbolic link to nothing, or "
       .. "was made just now"):format(path)
       or ("there is no %s, the source of a bind"):format(path)
@@ -253,6 +282,9 @@ local function bind_mismatch(context)
 end
 
 local function bind_not_directory(context)
+  if context.subject and context.subject == own_root(context) then
+    return ("%s is not a directory, and cannot be the root"):format(context.subject)
+  end
   return bind_mismatch(context) or ("a part of the path %s is not a directory, or a directory "
     .. "was to be mounted on a file"):format(context.subject or "")
 end
@@ -260,6 +292,10 @@ end
 -- the first directory on the way that not everybody may pass through
 local function bind_denied(context)
   local path = context.subject or ""
+  local root = own_root(context)
+  if root and path ~= root and not machine.exists(path) then
+    return ("%s is missing in %s, and its root may not make it there"):format(path, root)
+  end
   for at in path:gmatch "()/" do
     local parent = at == 1 and "/" or path:sub(1, at - 1)
     local stat = machine.stat(parent)
@@ -288,6 +324,33 @@ M.attr = with_common { EPERM = locked, EINVAL = function(context)
   return ("%s is not a mount point"):format(context.subject or "it")
 end }
 M.setattr = M.attr
+
+M.mask = with_common {
+  ENXIO = function()
+    return "/dev/null is not the null device (character device 1:3) here, and nothing else is "
+      .. "put over what a box is not to see"
+  end,
+}
+M.symlink, M.file, M.directory = M.mask, M.mask, M.mask
+
+local function without_idmap(context)
+  local mount = context.subject and machine.mount_of(context.subject)
+  return ("%s, on %s, cannot be shown with other ids (idmapped mounts: ext4, xfs and btrfs have "
+    .. "them, tmpfs since Linux 6.3), nor can what is mounted below it: put it elsewhere, give the "
+    .. "box your own ids (maps = \"self\"), or give the files those of the box and say "
+    .. "rootfs = { DIR, idmap = false }"):format(context.subject or "it", mount and mount.fstype
+      or "its file system")
+end
+
+M.idmap = with_common {
+  EINVAL = without_idmap,
+  EOPNOTSUPP = without_idmap,
+  ENOSYS = without_idmap,
+  EPERM = function(context)
+    return ("showing the files of %s with other ids takes root of the first user namespace, and "
+      .. "a mount that is not idmapped yet"):format(context.subject or "a tree")
+  end,
+}
 
 M.umount = with_common {
   EINVAL = function(context)

@@ -1,0 +1,57 @@
+--- A tree of files that is shown with other ids: those of a box, not of the machine.
+--
+-- Only root of the machine can make one, and only of a mount that is attached
+-- nowhere: the caller makes it, and the box attaches it.
+--
+-- mount_setattr(2) on MOUNT_ATTR_IDMAP
+--
+-- @module nsbox.idmapped
+
+local M = {}
+
+-- User namespaces by whose maps ids are shown. Nobody is in them; they are collected
+-- when no launch has used them for a while.
+local holders = setmetatable({}, { __mode = "v" })
+
+local function holder(maps)
+  local key = {}
+  for _, which in ipairs { "uid", "gid" } do
+    for _, range in ipairs(maps[which]) do
+      key[#key + 1] = table.concat(range, " ")
+    end
+    key[#key + 1] = ""
+  end
+  key = table.concat(key, "\n")
+  local ns = holders[key]
+  if not ns then
+    ns = require("nsbox.ns").new { "user", maps = { uid = maps.uid, gid = maps.gid } }
+    holders[key] = ns
+  end
+  return ns
+end
+
+--- A copy of a tree, shown by these maps.
+-- @tparam string dir
+-- @tparam table maps `{ uid = ranges, gid = ranges }`, as the machine counts ids
+-- @tparam string op the verb, for an Error
+-- @tparam table opened gets what has to be closed after the launch
+-- @tparam ?boolean root it is to be the root of a box, for the hint
+-- @treturn userdata for the field `tree` of a mount
+function M.tree(dir, maps, op, opened, root)
+  local ns = holder(maps)
+  local mount = require "nsbox.sys.mount"
+  local tree, message, errno = mount.open_tree(dir, { "clone", "recursive" })
+  local ok = tree ~= nil
+  if tree then
+    opened[#opened + 1] = tree
+    ok, message, errno = mount.setattr(tree, { recursive = true, idmap = ns._handles.user })
+  end
+  if not ok then
+    require("nsbox.error").raise({ op = op, step = tree and "idmap" or "bind", subject = dir,
+      detail = message:gsub("^.-: ", "", 1), errno = errno }, { mounts = { { grab = dir },
+        { place = 1, root = root } } })
+  end
+  return tree
+end
+
+return M

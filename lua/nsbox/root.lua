@@ -1,0 +1,344 @@
+--- A root file system of the box's own: the options, and the mounts that they make.
+--
+-- The tree is put over the caller's root and left for good by pivot_root. All
+-- that is mounted in it is found inside it, by descriptors, whatever links are
+-- there and whoever changes them meanwhile: see the elements of a plan's
+-- `mounts` at `nsbox.sys.process`.
+--
+-- pivot_root(2), openat2(2), mount_setattr(2), overlayfs
+--
+-- @module nsbox.root
+
+local process = require "nsbox.sys.process"
+
+local M = {}
+
+-- the options ------------------------------------------------------------------------
+
+local function mistake(name, ...)
+  return nil, require("nsbox.mistake")[name](...)
+end
+
+local function unknown_key(t, known)
+  for key in next, t do
+    if key ~= 1 and not known[key] then
+      return require("nsbox.mistake").unknown(tostring(key), known)
+    end
+  end
+end
+
+local function not_boolean(t, name)
+  if t[name] ~= nil and type(t[name]) ~= "boolean" then
+    return name .. ": " .. require("nsbox.mistake").expected("true or false", t[name])
+  end
+end
+
+--- Checks the option `rootfs`: `"DIR"` or `{ DIR, ro =, idmap = }`; without a directory an
+-- empty one in memory.
+-- @param value what was given
+-- @treturn ?table `{ dir =, ro =, idmap = }`
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check(value)
+  local t = type(value) == "string" and { value } or value
+  if type(t) ~= "table" then
+    return mistake("expected", "a directory, or { DIR, ro =, idmap = }", value)
+  end
+  local message = unknown_key(t, { ro = true, idmap = true }) or not_boolean(t, "ro")
+    or not_boolean(t, "idmap")
+  local dir
+  if not message and t[1] ~= nil then
+    dir, message = require("nsbox.binds").source(t[1], "a directory")
+  end
+  if message then
+    return nil, message
+  end
+  return { dir = dir, ro = t.ro or false, idmap = t.idmap }
+end
+
+--- Checks the option `devices`: a device, or a list.
+-- @param value what was given
+-- @treturn ?table list of paths
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check_devices(value)
+  return require("nsbox.types").list(function(path)
+    if type(path) == "string" and not path:find "^/dev/." then
+      return nil, ("expected a device such as '/dev/fuse', got '%s'"):format(path)
+    end
+    return require("nsbox.binds").target(path, "a device")
+  end, true)(value)
+end
+
+-- what every root gets -----------------------------------------------------------------
+
+local SAFE <const> = { "nosuid", "nodev", "noexec" }
+local SAFE_RO <const> = { "ro", "nosuid", "nodev", "noexec" }
+
+local DEVICES <const> = { "null", "zero", "full", "random", "urandom", "tty" }
+local LINKS <const> = {
+  { "/proc/self/fd", "fd" }, { "/proc/self/fd/0", "stdin" }, { "/proc/self/fd/1", "stdout" },
+  { "/proc/self/fd/2", "stderr" }, { "pts/ptmx", "ptmx" },
+}
+
+local function append(list, element)
+  list[#list + 1] = element
+  return #list
+end
+
+-- a mount of the caller's, taken along: its index
+local function bring(list, path, target, set)
+  local grab = append(list, { grab = path, recursive = true })
+  return append(list, { place = grab, target = target, make = true, nofollow = true, set = set })
+end
+
+local function add_proc(list, kind)
+  if kind.proc then
+    return append(list, { type = "proc", source = "proc", target = "/proc", make = true,
+      nofollow = true, flags = SAFE })
+  end
+  return bring(list, "/proc", "/proc", SAFE)
+end
+
+-- of a network namespace of its own, where the kernel gives it a new one
+local function add_sys(list, kind)
+  if kind.net then
+    return append(list, { type = "sysfs", source = "sysfs", target = "/sys", make = true,
+      nofollow = true, flags = SAFE_RO, instead = "/sys" })
+  end
+  return bring(list, "/sys", "/sys", SAFE_RO)
+end
+
+-- a device is bound: nobody but the machine's root can make one
+local function add_dev(list, kind)
+  local dev = append(list, { type = "tmpfs", source = "tmpfs", target = "/dev", make = true,
+    nofollow = true, flags = SAFE, data = "mode=755,size=64k" })
+  for _, name in ipairs(DEVICES) do
+    local grab = append(list, { grab = "/dev/" .. name, optional = true })
+    append(list, { place = grab, target = name, below = dev, make = true, nofollow = true,
+      set = { "nosuid", "noexec" } })
+  end
+  append(list, { type = "devpts", source = "devpts", target = "pts", below = dev, make = true,
+    flags = { "nosuid", "noexec" },
+    data = "newinstance,ptmxmode=0666,mode=620" .. (kind.tty and ",gid=5" or "") })
+  append(list, { type = "tmpfs", source = "shm", target = "shm", below = dev, make = true,
+    flags = SAFE, data = "mode=1777,size=64m" })
+  if kind.ipc then
+    append(list, { type = "mqueue", source = "mqueue", target = "mqueue", below = dev,
+      make = true, flags = SAFE, try = true })
+  end
+  for _, link in ipairs(LINKS) do
+    append(list, { symlink = link[1], target = link[2], below = dev })
+  end
+end
+
+-- what the defaults say of /proc and /sys, inside the very mounts that were made there
+local function add_defences(list, proc, sys)
+  local d = require "nsbox.defaults"
+  local function each(paths, add)
+    for _, path in ipairs(paths) do
+      local fs, rest = path:match "^/(%l+)/(.+)$"
+      add(rest, fs == "proc" and proc or sys)
+    end
+  end
+  local function mask(path, below)
+    append(list, { mask = path, below = below, optional = true })
+  end
+  each(d.masked_files, mask)
+  each(d.masked_directories, mask)
+  each(d.readonly_paths, function(path, below)
+    local grab = append(list, { grab = path, below = below, recursive = true, optional = true })
+    append(list, { place = grab, target = path, below = below, nofollow = true, set = SAFE_RO })
+  end)
+end
+
+-- checked once for all boxes that are alike in this, see process.mounts
+local constant = {}
+local function standard(kind)
+  local key = ("%s %s %s %s %s %s %s"):format(kind.bare, kind.proc, kind.net, kind.ipc,
+    kind.cgroup, kind.tty, kind.masks)
+  if not constant[key] then
+    local list = {}
+    local proc = add_proc(list, kind)
+    if not kind.bare then
+      local sys = add_sys(list, kind)
+      if kind.cgroup then
+        append(list, { type = "cgroup2", source = "cgroup2", target = "fs/cgroup", below = sys,
+          flags = SAFE_RO, try = true })
+      end
+      add_dev(list, kind)
+      if kind.masks then
+        add_defences(list, proc, sys)
+      end
+    end
+    constant[key] = process.mounts(list)
+  end
+  return constant[key]
+end
+
+-- files that say who it is and whom to ask -----------------------------------------------
+
+local function files_of(plan, chosen)
+  local dns = require "nsbox.dns"
+  local name = plan.hostname
+  local files = { hosts = dns.hosts_text(name and name ~= "localhost"
+    and { { address = "127.0.1.1", name = name } } or {}) }
+  files.hostname = name and name .. "\n"
+  if not chosen.net then -- in the caller's network it asks whom the caller asks
+    files["resolv.conf"] = require("nsbox.machine").read "/etc/resolv.conf"
+  end
+  return files
+end
+
+local function add_files(list, scratch, files)
+  for name, text in next, files do
+    append(list, { content = text, target = name, below = scratch })
+    local grab = append(list, { grab = name, below = scratch })
+    append(list, { place = grab, target = "/etc/" .. name, make = true, set = SAFE_RO })
+  end
+end
+
+-- the tree -----------------------------------------------------------------------------
+
+local function mapped(ranges, id)
+  for _, range in ipairs(ranges) do
+    if id >= range[2] and id < range[2] + range[3] then
+      return true
+    end
+  end
+end
+
+-- who makes a file or a directory has to have a name in there
+local function become(list, plan, chosen, who)
+  local maps = who.maps
+  if maps and not (mapped(maps.uid, who.euid) and mapped(maps.gid, who.egid)) then
+    append(list, { gid = maps.gid[1][1] })
+    append(list, { uid = maps.uid[1][1] })
+  elseif not maps and chosen.user then -- one that is joined
+    append(list, { gid = plan.gid })
+    append(list, { uid = plan.uid })
+  end
+end
+
+-- The ids of the machine's root are nobody's in his boxes; an ordinary user has his own there.
+local function is_shifted(o, who)
+  return o.rootfs.idmap ~= false and who.euid == 0 and who.maps and not mapped(who.maps.uid, 0)
+end
+
+-- the tree, or nothing: then it is an empty one
+local function source(list, o, who, op, opened)
+  local dir = o.rootfs.dir
+  if not dir then
+    return nil
+  end
+  local shown = is_shifted(o, who)
+    and require("nsbox.idmapped").tree(dir, who.maps, op, opened, true)
+  return append(list, { grab = dir, tree = shown or nil, recursive = true })
+end
+
+local function add_root(list, tree, set)
+  append(list, tree and { place = tree, root = true, set = set } or { type = "tmpfs",
+    source = "root", target = "/", root = true, flags = { "nosuid", "nodev" },
+    data = "mode=755" })
+end
+
+-- what is in it was not made by this machine
+local function attributes(o, plan)
+  if o.bare then
+    return {}
+  end
+  return { "nodev", plan.no_new_privs and "nosuid" or nil }
+end
+
+local function with_ro(set, ro)
+  return ro and { "ro", table.unpack(set) } or set
+end
+
+local function add_wishes(list, o, plan, binds)
+  local set = attributes(o, plan)
+  for _, t in ipairs(o.tmpfs or {}) do
+    append(list, { type = t.type, source = t.source, target = t.target, flags = t.flags,
+      data = t.data, make = true })
+  end
+  for i, b in ipairs(o.bind or {}) do
+    append(list, { place = binds[i], target = b.to, make = true, set = with_ro(set, b.ro) })
+  end
+  for _, path in ipairs(o.devices or {}) do
+    append(list, { place = binds[path], target = path, make = true,
+      set = { "nosuid", "noexec" } })
+  end
+end
+
+local function sources_of_wishes(list, o, who, op, opened)
+  local binds = {}
+  for i, b in ipairs(o.bind or {}) do
+    binds[i] = append(list, require("nsbox.binds").grab(b, who, op, opened))
+  end
+  for _, path in ipairs(o.devices or {}) do
+    binds[path] = append(list, { grab = path })
+  end
+  return binds
+end
+
+local function kind_of(o, chosen, maps)
+  local function covers(ranges, id)
+    for _, range in ipairs(ranges) do
+      if id >= range[1] and id < range[1] + range[3] then
+        return true
+      end
+    end
+    return false
+  end
+  return { bare = o.bare, proc = chosen.pid ~= nil, net = chosen.net ~= nil,
+    ipc = chosen.ipc == true, cgroup = chosen.cgroup == true, masks = o.masks ~= false,
+    tty = maps == nil and not chosen.user or maps ~= nil and covers(maps.gid, 5) }
+end
+
+local function add_scratch(list)
+  return append(list, { type = "tmpfs", source = "nsbox", target = "/", scratch = true,
+    flags = { "nosuid", "nodev" }, data = "mode=755" })
+end
+
+--- The mounts of a plan.
+-- @tparam table plan what is there of it: `hostname`, `no_new_privs`, `uid`, `gid`
+-- @tparam table o checked options
+-- @tparam table chosen kinds of namespace: which are new, or joined
+-- @tparam table who `{ euid, egid, maps = }`, as the machine counts ids
+-- @tparam string op the verb, for an Error
+-- @tparam table opened gets what has to be closed after the launch
+-- @treturn table its field `mounts`
+function M.list(plan, o, chosen, who, op, opened)
+  local list = {}
+  local binds = sources_of_wishes(list, o, who, op, opened)
+  local tree = source(list, o, who, op, opened)
+  become(list, plan, chosen, who)
+  local scratch = not o.bare and add_scratch(list)
+  add_root(list, tree, with_ro(attributes(o, plan), o.rootfs.ro))
+  if o.rootfs.ro then -- not yet, at the top: there may be something to make
+    append(list, { attr = "/", clear = { "ro" }, try = true })
+  end
+  append(list, standard(kind_of(o, chosen, who.maps)))
+  if scratch then
+    add_files(list, scratch, files_of(plan, chosen))
+  end
+  add_wishes(list, o, plan, binds)
+  if o.rootfs.ro then
+    append(list, { attr = "/", set = { "ro" } })
+  end
+  append(list, { pivot = true })
+  return list
+end
+
+--- Reads a file as it is in the root file system.
+-- @tparam table o checked options
+-- @tparam string path
+-- @treturn ?string
+function M.read(o, path)
+  if not o.rootfs.dir then
+    return nil
+  end
+  local root <close> = require("nsbox.sys.fd").open(o.rootfs.dir, { "path", "directory" })
+  return root and require("nsbox.user").read(path, root)
+end
+
+return M

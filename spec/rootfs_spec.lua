@@ -1,0 +1,463 @@
+local nsbox = require "nsbox"
+local sys = require "nsbox.sys"
+local blame = require "blame"
+local roots = require "roots"
+local inside = require "inside"
+local lfs = require "lfs"
+local misuse, failure, sh_in, make = blame.misuse, blame.failure, roots.sh, roots.make
+
+local function link(target, path)
+  assert(lfs.link(target, path, true))
+end
+
+local function has(options, word)
+  return ("," .. options .. ","):find("," .. word .. ",", 1, true) ~= nil
+end
+
+local function mountinfo(root, o)
+  return roots.mounts((sh_in(root, "cat /proc/self/mountinfo", o)))
+end
+
+describe("rootfs, misused", function()
+  it("says what is wrong at the caller's line", function()
+    misuse(function() nsbox.run { "a", rootfs = 3 } end, "rootfs: expected a directory, or")
+    misuse(function() nsbox.run { "a", rootfs = "" } end, "rootfs: expected an absolute path")
+    misuse(function() nsbox.run { "a", rootfs = { "/x", ro = 1 } } end, "rootfs: ro: expected true")
+    misuse(function() nsbox.run { "a", rootfs = { "/x", roo = true } } end, "did you mean 'ro'")
+    misuse(function() nsbox.run { "a", rootfs = { "/x\0" } } end, "rootfs: '/x\\0' contains a NUL")
+    misuse(function() nsbox.run { "a", rootfs = "/x", namespaces = { "user" } } end,
+      "rootfs: needs a new mnt namespace")
+    misuse(function() nsbox.run { "a", rootfs = "/x", cwd = "y" } end, "cwd: 'y' is relative")
+    misuse(function() nsbox.run { "a", devices = "/dev/null" } end, "devices: a box without a")
+    misuse(function() nsbox.run { "a", rootfs = "/x", devices = "/etc" } end,
+      "devices: expected a device such as '/dev/fuse'")
+    misuse(function() nsbox.run { "a", rootfs = "/x", bind = "/y:/" } end, "bind: '/': the root is")
+    misuse(function() nsbox.run { "a", masks = 1 } end, "masks: expected true or false")
+  end)
+end)
+
+describe("rootfs", function()
+  needs("maps", "procmount", "rootfs")
+
+  it("is the root, and nothing of the old one is left", function()
+    local root = make()
+    local text = sh_in(root, "ls /..; stat -c %d:%i / /.. /../..")
+    assert.equal("bin\ndev\netc\nproc\nsys\n", (text:gsub("%d+:%d+\n", "")))
+    local one = text:match "%d+:%d+\n"
+    assert.equal(one:rep(3), text:match "%d.*$")
+    local list, count = mountinfo(root)
+    for point in pairs(list) do
+      assert.matches("^/[%a]*", point)
+      assert(point == "/" or point:find "^/proc" or point:find "^/sys" or point:find "^/dev"
+        or point:find "^/etc/", point)
+    end
+    assert(has(list["/"].options, "nosuid") and has(list["/"].options, "nodev"))
+    local different = 0
+    for _ in pairs(list) do different = different + 1 end
+    assert.equal(count, different) -- nothing lies over or under another one
+  end)
+
+  it("has a minimal /dev, and nothing else in it", function()
+    local root = make()
+    local out = sh_in(root, "cd /dev; for f in null zero full random urandom tty; do "
+      .. "stat -c '%n %F %t:%T %a' $f; done; for l in fd stdin stdout stderr ptmx; do "
+      .. "echo $l $(readlink $l); done; stat -c '%n %F %a' shm; ls")
+    assert.equal([[
+null character special file 1:3 666
+zero character special file 1:5 666
+full character special file 1:7 666
+random character special file 1:8 666
+urandom character special file 1:9 666
+tty character special file 5:0 666
+fd /proc/self/fd
+stdin /proc/self/fd/0
+stdout /proc/self/fd/1
+stderr /proc/self/fd/2
+ptmx pts/ptmx
+shm directory 1777
+fd
+full
+mqueue
+null
+ptmx
+pts
+random
+shm
+stderr
+stdin
+stdout
+tty
+urandom
+zero
+]], out)
+    local list = mountinfo(root)
+    assert.equal("devpts", list["/dev/pts"].fstype)
+    assert.equal("ptmx\n", (sh_in(root, "ls /dev/pts"))) -- a new instance
+    for _, point in ipairs { "/dev", "/dev/shm", "/proc" } do
+      for _, word in ipairs { "nosuid", "nodev", "noexec" } do
+        assert(has(list[point].options, word), point .. " " .. word)
+      end
+    end
+    assert(has(list["/sys"].options, "ro"))
+    assert.matches("Read%-only", (sh_in(root, "echo 1 >/proc/sys/kernel/randomize_va_space")))
+  end)
+
+  it("is writable, and what is made belongs to the caller", function()
+    local root = make()
+    assert.equal("0 0\n", (sh_in(root, "echo x >/new; stat -c '%u %g' /new")))
+    local uid, gid = sys.process.geteuid()
+    local st = sys.fd.stat(root .. "/new")
+    assert.same({ uid, gid }, { st.uid, st.gid })
+  end)
+
+  it("is read-only when it says so, with places to write", function()
+    local root = make()
+    local o = { rootfs = { root, ro = true }, tmpfs = { { "/tmp", size = "64K", mode = "0700" },
+      "/var/run" } }
+    local out = sh_in(root, "touch /x; stat -c %a /tmp /var/run; "
+      .. "touch /tmp/y /var/run/z /dev/shm/s; ls /tmp /var/run; "
+      .. "head -c 100000 /bin/busybox >/tmp/big", o)
+    assert.matches("^touch: /x: Read%-only file system\n700\n1777\n/tmp:\ny\n\n/var/run:\nz\n.*"
+      .. "head: ", out)
+    -- the places that were missing were made, empty
+    assert.same({ "bin", "dev", "etc", "proc", "sys", "tmp", "var" }, entries(root))
+    assert.same({}, entries(root .. "/tmp"))
+    assert.equal("rwxr-xr-x", lfs.attributes(root .. "/var/run", "permissions"))
+    assert.equal("/var/run", (sh_in(root, "cd /var/run && pwd", o):gsub("\n", "")))
+  end)
+
+  it("shows binds, of directories and of files, and makes their places", function()
+    local root, dir = make(), tmpdir()
+    spew(dir .. "/f", "hello\n")
+    local mask = sh("umask")
+    local out = sh_in(root, "cat /a/b/f /c/d; echo new >/a/b/g; echo x >/ro/h; "
+      .. "stat -c %a /a /c/d", { maps = "self",
+        bind = { dir .. ":/a/b", { dir .. "/f", to = "/c/d" }, dir .. ":/ro:ro" } })
+    assert.matches("^hello\nhello\nsh: can't create /ro/h: Read%-only file system\n755\n", out)
+    assert.equal("new\n", slurp(dir .. "/g"))
+    assert.equal("directory", lfs.attributes(root .. "/a/b", "mode"))
+    assert.equal("rw-r--r--", lfs.attributes(root .. "/c/d", "permissions"))
+    assert.equal(0, lfs.attributes(root .. "/c/d", "size"))
+    assert.equal(mask, (sh "umask"))
+    -- a directory on a file
+    assert.equal("ENOTDIR", failure(function()
+      sh_in(root, "true", { bind = dir .. ":/c/d" })
+    end).code)
+  end)
+
+  it("protects every mount below a bind", function()
+    local root = make()
+    -- /dev has mounts of its own
+    local ro = mountinfo(root, { bind = "/dev:/mnt:ro" })
+    local rw = mountinfo(root, { bind = "/dev:/mnt" })
+    local seen = 0
+    for point, m in pairs(ro) do
+      if point:find "^/mnt" then
+        seen = seen + 1
+        assert(has(m.options, "ro") and has(m.options, "nosuid") and has(m.options, "nodev"),
+          point .. " " .. m.options)
+        assert(has(rw[point].options, "rw") and has(rw[point].options, "nodev"), point)
+      end
+    end
+    assert.is_true(seen > 1)
+    assert.matches("Read%-only", (sh_in(root, "touch /mnt/shm/x", { bind = "/dev:/mnt:ro" })))
+  end)
+
+  it("keeps what a link leads to inside", function()
+    local root, outside, dir = make(), tmpdir(), tmpdir()
+    spew(dir .. "/f", "shown\n")
+    lfs.mkdir(root .. "/real")
+    link(outside, root .. "/absolute")
+    link(("../"):rep(12) .. outside:sub(2), root .. "/relative")
+    link(("../"):rep(12) .. "real", root .. "/up")
+    link("real/", root .. "/trailing")
+    link("/proc/self/root" .. outside, root .. "/magic")
+    link("/real/../../real", root .. "/dots")
+    for target, shown in pairs {
+      ["/absolute"] = outside, ["/relative"] = outside, ["/up"] = "/real", ["/trailing"] = "/real",
+      ["/absolute/below"] = outside .. "/below", ["/dots/more"] = "/real/more",
+      ["/real/../../../new"] = "/new",
+    } do
+      local text = sh_in(root, ("cat %s/f %s/f"):format(shown, target),
+        { bind = dir .. ":" .. target })
+      assert.equal("shown\nshown\n", text, target)
+      assert.same({}, entries(outside))
+      assert.is_not_nil(lfs.attributes(root .. shown), target)
+    end
+    for _, target in ipairs { "/absolute/x", "/relative/x", "/magic/x" } do
+      local ok, err = nsbox.try(sh_in, root, "true", { tmpfs = target })
+      -- what leads through /proc is refused where openat2(2) sees it
+      assert(ok or target == "/magic/x" and err.code == "ELOOP")
+      assert.same({}, entries(outside))
+    end
+    -- round and round
+    link("b", root .. "/a")
+    link("a", root .. "/b")
+    assert.equal("ELOOP", failure(function() sh_in(root, "true", { tmpfs = "/a/x" }) end).code)
+  end)
+
+  it("refuses a /proc, /sys or /dev that is a link", function()
+    for _, name in ipairs { "proc", "sys", "dev" } do
+      local root, outside = make(), tmpdir()
+      link(outside, root .. "/" .. name)
+      local err = failure(function() sh_in(root, "true") end, "ELOOP")
+      assert.same({ "mount", "/" .. name }, { err.step, err.subject })
+      assert.matches("a symbolic link in " .. root:gsub("%p", "%%%0"), err.hint)
+      assert.same({}, entries(outside))
+      os.remove(root .. "/" .. name)
+      link("bin", root .. "/" .. name) -- nor one that stays inside
+      failure(function() sh_in(root, "true") end, "ELOOP")
+    end
+  end)
+
+  it("hides what tells of the machine", function()
+    local root = make()
+    local out = sh_in(root, "cat /proc/keys /proc/timer_list /proc/interrupts 2>/dev/null | "
+      .. "wc -c; for d in /proc/acpi /sys/firmware; do [ -d $d ] && ls -A $d && touch $d/x; done; "
+      .. "echo end")
+    out = out:gsub("touch: [^\n]*: Read%-only file system\n", "")
+    assert.equal("0\nend\n", out)
+    local list = mountinfo(root)
+    for _, path in ipairs { "/proc/sys", "/proc/irq", "/proc/fs" } do
+      assert(has(list[path].options, "ro"), path)
+    end
+    list = mountinfo(root, { masks = false })
+    assert.same({ nil, nil }, { list["/proc/keys"], list["/proc/sys"] })
+    assert.is_not_nil(list["/dev/null"])
+  end)
+
+  it("covers nothing with what only looks like /dev/null", function()
+    local root, dir = make(), tmpdir()
+    spew(dir .. "/false", "")
+    spew(dir .. "/secret", "secret\n")
+    local message = inside({ "user", "mnt" }, function(path)
+      assert(sys.mount(path .. "/false", "/dev/null", nil, "bind"))
+      local _, err = nsbox.try(nsbox.run, { "true", rootfs = root })
+      return tostring(err)
+    end, dir)
+    assert.matches("^run: mask [%w_]+: .*%(ENXIO%)\n  hint: /dev/null is not the null device",
+      message)
+  end)
+
+  it("is not left while its directories are swapped for links", function()
+    local rounds = tonumber(os.getenv "NSBOX_RACE") or 50
+    local came, outside = require "race"(rounds)
+    assert.same({}, outside)
+    local sum = 0
+    for code, times in pairs(came) do
+      -- the attacker's own work may be in the way; nothing else
+      assert(("ran ENOENT ELOOP ENOTDIR ESTALE EINVAL"):find(code, 1, true), code)
+      sum = sum + times
+      if rounds > 1000 then print(code, times) end
+    end
+    assert.equal(rounds, sum)
+  end)
+
+  it("is told its name and those of others", function()
+    local root = make()
+    local out = sh_in(root, "cat /etc/hosts /etc/hostname; hostname; touch /etc/hosts",
+      { hostname = "web" })
+    assert.matches("^127%.0%.0%.1\tlocalhost\n::1\tlocalhost[^\n]*\n127%.0%.1%.1\tweb\nweb\nweb\n"
+      .. "touch: /etc/hosts: Read%-only", out)
+    assert.equal(0, lfs.attributes(root .. "/etc/hosts", "size"))
+    -- in the caller's network it asks whom the caller asks
+    assert.equal(slurp "/etc/resolv.conf", (sh_in(root, "cat /etc/resolv.conf",
+      { namespaces = { net = false } })))
+  end)
+
+  it("has its own users, whatever its links say", function()
+    local root = make()
+    lfs.mkdir(root .. "/etc")
+    lfs.mkdir(root .. "/there")
+    link("/there/passwd", root .. "/etc/passwd")
+    spew(root .. "/there/passwd", "root:x:0:0::/home/boss:/bin/sh\n")
+    assert.equal("/home/boss\n", (sh_in(root, "echo $HOME", { user = "root" })))
+    local err = failure(function() sh_in(root, "true", { user = "daemon" }) end, "ENOENT")
+    assert.equal("user", err.step)
+    os.remove(root .. "/etc/passwd")
+    link("/etc/passwd", root .. "/etc/passwd")
+    assert.equal("user", failure(function() sh_in(root, "true", { user = "root" }) end).step)
+  end)
+
+  it("starts in /, or where it is told", function()
+    local root = make()
+    lfs.mkdir(root .. "/work")
+    assert.equal("/\n", (sh_in(root, "pwd")))
+    assert.equal("/work\n", (sh_in(root, "pwd", { cwd = "/work" })))
+    assert.equal("ENOENT", failure(function() sh_in(root, "pwd", { cwd = "/nope" }) end).code)
+  end)
+
+  it("keeps nothing of the caller open", function()
+    local root = make()
+    for _, command in ipairs { "ls /proc/self/fd", "true; ls /proc/self/fd" } do
+      assert.equal("0\n1\n2\n3\n", (sh_in(root, command))) -- the last one is what lists
+    end
+    local b <close> = nsbox.box { rootfs = root }
+    assert.equal("0\n1\n2\n3\n", b:exec({ "ls", "/proc/self/fd" }).stdout)
+  end)
+
+  it("is that of all that enters the box", function()
+    local root = make()
+    lfs.mkdir(root .. "/etc")
+    spew(root .. "/etc/passwd", "me:x:0:0::/home/me:/bin/sh\n")
+    local b <close> = nsbox.box { rootfs = root, name = "rooted" }
+    assert.equal("/\nrooted\n", b:exec({ "sh", "-c", "pwd; hostname" }).stdout)
+    assert.equal("/home/me\n", b:exec({ "sh", "-c", "echo $HOME", user = "me" }).stdout)
+    assert.equal("/bin\n", b:exec({ "pwd", cwd = "/bin" }).stdout)
+    local p = b:spawn { "touch", "/made" }
+    assert.is_true(p:wait().ok)
+    assert.is_not_nil(lfs.attributes(root .. "/made"))
+    spew(root .. "/read", "by a function")
+    assert.equal("by a function", b:call(function() return io.open("/read"):read "a" end))
+    misuse(function() b:exec { "true", cwd = "x" } end, "exec: cwd: 'x' is relative")
+  end)
+
+  it("goes with an init, and with capabilities", function()
+    needs "memfd_exec"
+    local root = make()
+    assert.equal("2\n", (sh_in(root, "echo $$", { init = true })))
+    -- whoever may mount finds nothing to come back by
+    local out = sh_in(root, "umount / ; umount /proc/keys; ls /.. | head -n 1",
+      { caps = "all", no_new_privs = false })
+    assert.matches("bin\n$", out)
+  end)
+
+  it("can be empty, and made of directories of the machine", function()
+    local dir = tmpdir()
+    local o = { "sh", "-c", "ls /; echo x >/work/x; cat /proc/self/mountinfo; touch /y",
+      bind = { dir .. ":/work" }, maps = "self", rootfs = {}, stdout = "capture",
+      stderr = "capture" }
+    for _, path in ipairs { "/usr", "/bin", "/lib", "/lib64" } do
+      if lfs.attributes(path) then o.bind[#o.bind + 1] = { path, ro = true } end
+    end
+    local _, result = nsbox.run(o)
+    assert.matches("^bin\ndev\netc\nlib\n", result.stdout)
+    assert.is_true(result.ok)
+    assert.equal("x\n", slurp(dir .. "/x"))
+    local list = roots.mounts(result.stdout)
+    assert.equal("tmpfs", list["/"].fstype)
+    assert(has(list["/usr"].options, "ro"))
+    o.rootfs = { ro = true }
+    assert.matches("Read%-only", select(2, nsbox.run(o)).stderr)
+  end)
+
+  it("shares what the box shares with its caller", function()
+    local root = make()
+    local list = mountinfo(root, { namespaces = { pid = false, net = false } })
+    assert.equal("proc", list["/proc"].fstype)
+    assert.equal("sysfs", list["/sys"].fstype)
+    assert(has(list["/sys"].options, "ro"))
+    assert.equal("0\n", (sh_in(root, "cat /proc/keys 2>/dev/null | wc -c",
+      { namespaces = { pid = false } })))
+  end)
+
+  it("can be bare: then it has /proc and nothing else", function()
+    local root = make()
+    local list, count = mountinfo(root, { bare = true })
+    assert.equal(2, count)
+    assert.equal("proc", list["/proc"].fstype)
+    assert.same({ "bin", "proc" }, entries(root))
+  end)
+
+  it("shows devices of the machine", function()
+    local root = make()
+    assert.equal("1:5\n", (sh_in(root, "stat -c %t:%T /dev/more/zero",
+      { bind = "/dev/zero:/dev/more/zero" })))
+    local out = sh_in(root, "ls /dev; head -c 4 /dev/zero | wc -c",
+      { devices = { "/dev/full", "/dev/zero" }, bare = true })
+    assert.equal("full\nzero\n4\n", out)
+    assert.equal("/dev/nope", failure(function()
+      sh_in(root, "true", { devices = "/dev/nope" })
+    end, "ENOENT").subject)
+  end)
+
+  it("says what is wrong with the directory", function()
+    local root = make()
+    local err = failure(function() nsbox.run { "sh", rootfs = root .. "/nope" } end, "ENOENT")
+    assert.equal(root .. "/nope", err.subject)
+    assert.matches("which is to be the root", err.hint)
+    err = failure(function() nsbox.run { "sh", rootfs = root .. "/bin/busybox" } end, "ENOTDIR")
+    assert.matches("cannot be the root", err.hint)
+  end)
+
+  it("leaves no mount outside, also when it fails", function()
+    local root = make()
+    local before = slurp "/proc/self/mountinfo"
+    sh_in(root, "true")
+    nsbox.try(sh_in, root, "true", { tmpfs = "/bin/busybox" })
+    assert.equal(before, slurp "/proc/self/mountinfo")
+  end)
+end)
+
+describe("rootfs of root's box #root", function()
+  needs("root", "procmount", "rootfs", "idmap")
+
+  it("is shown by other ids", function()
+    local root = make()
+    spew(root .. "/theirs", "")
+    assert(os.execute(("chown 33:7 %s/theirs"):format(root)))
+    local map = sh_in(root, "cat /proc/self/uid_map")
+    assert.is_true(tonumber(map:match "^%s*0%s+(%d+)") > 0)
+    assert.equal("0:0 /bin\n33:7 /theirs\n0:0 /new\n", (sh_in(root,
+      "touch /new; chown 5:6 /new; chown 0:0 /new; stat -c '%u:%g %n' /bin /theirs /new")))
+    local st = sys.fd.stat(root .. "/new")
+    assert.same({ 0, 0 }, { st.uid, st.gid })
+    -- outside it is nobody that makes it
+    local b <close> = nsbox.box { rootfs = root }
+    assert.equal(tonumber(map:match "^%s*0%s+(%d+)"), sys.fd.stat("/proc/" .. b.pid).uid)
+  end)
+
+  it("may have two maps at once, and be where only root can go", function()
+    local parent = tmpdir()
+    local root = make()
+    assert(os.execute(("chmod 700 %s && mv %s %s/root"):format(parent, root, parent)))
+    root = parent .. "/root"
+    for _, first in ipairs { 100000, 300000 } do
+      local out = sh_in(root, "touch /f; stat -c %u /f; cat /proc/self/uid_map",
+        { maps = { { 0, first, 1000 } } })
+      assert.matches("^0\n *0 +" .. first .. " +1000\n", out)
+      assert.equal(0, sys.fd.stat(root .. "/f").uid)
+    end
+  end)
+
+  it("shows binds with its ids when they say so", function()
+    local root, dir = make(), tmpdir()
+    for _, rootfs in ipairs { root, false } do
+      local status, result = nsbox.run { "sh", "-c", "stat -c %u /mnt; echo x >/mnt/x",
+        rootfs = rootfs or nil, bind = { { dir, to = "/mnt", idmap = true } },
+        stdout = "capture", stderr = "capture" }
+      assert.same({ 0, "0\n", "" }, { status, result.stdout, result.stderr })
+      assert.equal(0, sys.fd.stat(dir .. "/x").uid)
+      os.remove(dir .. "/x")
+    end
+    assert.equal("65534\n", (sh_in(root, "stat -c %u /mnt", { bind = dir .. ":/mnt" })))
+  end)
+
+  it("belongs to nobody when it is not to be shown so", function()
+    local root = make()
+    assert.equal("0\n", (sh_in(root, "stat -c %u /bin", { maps = "self" })))
+    assert.equal("65534\n", (sh_in(root, "stat -c %u /bin", { bare = true,
+      rootfs = { root, idmap = false } })))
+    assert(os.execute(("chown -R 200000:200000 %s"):format(root)))
+    assert.equal("0\n", (sh_in(root, "stat -c %u /bin", { maps = { { 0, 200000, 65536 } },
+      rootfs = { root, idmap = false } })))
+  end)
+
+  it("says so when the file system cannot", function()
+    local root = make()
+    assert(os.execute(("mkdir %s/p && mount -t proc proc %s/p"):format(root, root)))
+    local err = failure(function() sh_in(root, "true") end)
+    assert(os.execute(("umount %s/p"):format(root)))
+    assert.same({ "idmap", root }, { err.step, err.subject })
+    assert.matches("cannot be shown with other ids", err.hint)
+  end)
+
+  it("is also that of boxes on an island", function()
+    needs "mount_api"
+    local root = make()
+    local lab <close> = nsbox.scope { private = true }
+    local b = lab:box { rootfs = root, name = "there" }
+    assert.equal("0\n", b:exec({ "sh", "-c", "touch /f; stat -c %u /f" }).stdout)
+    assert.equal(0, sys.fd.stat(root .. "/f").uid)
+  end)
+end)
