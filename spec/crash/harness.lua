@@ -145,13 +145,15 @@ end
 
 -- when nothing is on its way out any more
 local function quiet_machine()
-  local now, before = machine(), nil
-  repeat
-    before = now
+  local now = machine()
+  while true do
     fd.poll({}, 0.05)
-    now = machine()
-  until not difference(before, now)
-  return now
+    local later = machine()
+    if not difference(now, later) then
+      return later
+    end
+    now = later
+  end
 end
 
 -- one kill ------------------------------------------------------------------------
