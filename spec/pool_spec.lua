@@ -148,6 +148,7 @@ describe("a bridge without an address", function()
         assert.same({ "172.17.0.1", "172.17.0.0/16", run == 1 }, { br.ip, br.subnet, br.fresh })
         s:commit()
       end
+      assert.matches("bridge br0 +link br0 172.17.0.1/16$", nsbox.scope.show "shop")
       assert.equal("172.18.0.1", nsbox.scope():bridge("br1").ip)
       nsbox.scope.remove "shop"
     end)

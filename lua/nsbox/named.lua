@@ -11,6 +11,8 @@ local undo = require "nsbox.undo"
 local journals = require "nsbox.journal"
 local record = require "nsbox.record"
 
+local PATIENCE <const> = 10 -- seconds
+
 local M = {}
 
 ---@class nsbox.Named  what a scope has because it has a name
@@ -280,8 +282,8 @@ end
 
 local schema = opts.schema("scope", {
   { M.check_name, doc = "the name of the scope" },
-  timeout = { "duration", default = 10, doc = "how long to wait for another run" },
-  prune = { "boolean", default = true, doc = "a commit removes what was not declared" },
+  timeout = { "duration", doc = "how long to wait for another run (10)" },
+  prune = { "boolean", doc = "a commit removes what was not declared (true)" },
   pool = { function(value)
     return require("nsbox.pool").check(value)
   end, doc = "subnets for bridges without an address: \"10.20.0.0/16\", or all of one size in "
@@ -304,6 +306,12 @@ function M.options(o, level)
   elseif o.uplink and (o[1] or o.private == false) then
     require("nsbox.mistake").raise("scope: uplink: only an island has one", level + 1)
   end
+  for _, option in ipairs { "timeout", "prune" } do
+    if not o[1] and o[option] ~= nil then
+      require("nsbox.mistake").raise(("scope: %s: of a scope with a name, nsbox.scope { \"name\" };"
+        .. " one without shares nothing, and keeps nothing"):format(option), level + 1)
+    end
+  end
   return o
 end
 
@@ -312,8 +320,8 @@ end
 -- @treturn nsbox.Scope
 function M.declare(o)
   require("nsbox.scopes").recover_quietly "scope"
-  local named = setmetatable({ name = o[1], prune = o.prune, timeout = o.timeout, create = true,
-    standing = {}, remnants = {} }, Named)
+  local named = setmetatable({ name = o[1], prune = o.prune ~= false,
+    timeout = o.timeout or PATIENCE, create = true, standing = {}, remnants = {} }, Named)
   local scope = require("nsbox.scope").new { name = o[1], _named = named, _pool = o.pool }
   named:lock(scope, "scope")
   return scope
@@ -323,12 +331,12 @@ end
 -- @tparam string name
 -- @treturn nsbox.Scope
 function M.open(name)
-  local scope = schema:check({ name }, 2)
+  schema:check({ name }, 2)
   require("nsbox.scopes").recover_quietly "scope.open"
   if not journals.peek("scope.open", name) then
     M.missing("scope.open", name)
   end
-  local named = setmetatable({ name = name, prune = false, timeout = scope.timeout,
+  local named = setmetatable({ name = name, prune = false, timeout = PATIENCE,
     standing = {}, remnants = {} }, Named)
   return require("nsbox.scope").new { name = name, _named = named }
 end

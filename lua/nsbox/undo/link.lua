@@ -117,7 +117,8 @@ end
 
 --- See `nsbox.undo`.
 function M.describe(step)
-  return ("link %s%s"):format(step.dev, step.where == "own" and "" or " in " .. step.where)
+  return ("link %s%s%s"):format(step.dev, step.addr and " " .. step.addr or "",
+    step.where == "own" and "" or " in " .. step.where)
 end
 
 return M
