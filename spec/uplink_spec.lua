@@ -121,6 +121,53 @@ describe("the uplink of an island", function()
       end)
     end)
 
+    it("is asked for by ports, and asked only for those that it can have: " .. name, function()
+      needs(name)
+      needs("nftables", "sysctl")
+      with({ uplink = name }, function(s)
+        local machine = require "nsbox.machine"
+        local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+        local web = s:box { name = "web", net = { br, publish = "9090:80" } }.links[1]
+        local pid = s._island.uplink.process.pid
+        local function refused(ports, code, detail)
+          local err = failure(function() web:publish(ports) end, code)
+          assert.same({ "publish", ports }, { err.op, err.subject })
+          assert.matches(detail, err.detail)
+          return err.hint
+        end
+        local has_cap = machine.has_cap
+        machine.has_cap = function() return false end
+        assert.matches("publish another one, \"8080:80\"",
+          refused("80:80", "EACCES", "the ports below 1024 of this machine are root's"))
+        machine.has_cap = has_cap
+        refused("192.0.2.7:9091:80", "EADDRNOTAVAIL", "192.0.2.7 is no address of this machine")
+        refused("9091:80/sctp", "EPROTONOSUPPORT", "carries tcp and udp")
+        local server <close> = nsbox.ns.of(nil, "net"):spawn { "sh", "-c",
+          (SERVER:gsub('"192.0.2.7", LocalPort => 80', '"127.0.0.1", LocalPort => 9095')),
+          stdout = "pipe" }
+        assert(server.stdout:read "l" == "ready")
+        assert.matches("sport = :9095", refused("9095:80", "EADDRINUSE",
+          "a socket of uid %d+ waits at 127.0.0.1, port 9095"))
+        refused("9095-9095:80", "EADDRINUSE", "waits at 127.0.0.1, port 9095")
+        refused("9090:81", "EADDRINUSE", "this scope publishes 9090/tcp already, to 10.0.3.2:80")
+        -- none of that has cost a connection
+        assert.equal(pid, s._island.uplink.process.pid)
+        assert.is_false(ended(pid))
+        web:publish { "9095-9096:81", "10.55.0.2:9095:82" }
+        assert.same({ 9096, 9095 }, { web.published[2].port, web.published[3].port })
+        if name == "slirp4netns" then
+          local db = s:box { net = { br, addr = { "10.0.3.9/24", "fd00:3::9/64" } } }.links[1]
+          local err = failure(function() db:publish "[::1]:9097:80" end, "EAFNOSUPPORT")
+          assert.matches("IPv4 only", err.detail)
+        end
+      end)
+      with({ uplink = nil }, function(s)
+        s:bridge { "br0", addr = "10.0.3.1/24" }:attach(s:box {}, { publish = "9090:80" })
+        assert.is_string(s._island.uplink.name)
+        assert.is_true(s._island.uplink:carries("tcp", 9090))
+      end)
+    end)
+
     it("is missed when it dies: " .. name, function()
       needs(name)
       with({ uplink = name }, function(s)
@@ -148,6 +195,11 @@ describe("the uplink of an island", function()
     assert.equal("pasta", err.subject)
     assert.matches("passt.*slirp4netns", err.hint)
     assert.is_nil(s._island)
+    -- it was not asked for by its name: the island has none, and says so
+    local other <close> = nsbox.scope { private = true }
+    other:bridge { "br0", addr = "10.0.3.1/24", nat = true }
+    assert.matches("^scope %(private island of uid %d+, no way out%): 1 link$", tostring(other))
+    assert.matches("neither pasta nor slirp4netns is installed", other._island.unreached.detail)
   end)
 
   it("is one of two, and for islands", function()

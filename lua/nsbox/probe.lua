@@ -244,7 +244,17 @@ probe("tun", "tun and tap devices", function()
     local made, message = nl:tuntap_add { "probe", mode = "tap" }
     return made ~= nil, message
   end)
-  return ok, why, not ok and "as root: modprobe tun" or nil
+  local hint = not ok and tostring(why):find "Permission denied"
+    and require("nsbox.hints").hint("probe", "tuntap_add", "EACCES", {})
+  return ok, why, not ok and (hint or "as root: modprobe tun") or nil
+end)
+
+probe("uplink", "a way out of islands: pasta or slirp4netns", function()
+  local find = require("nsbox.uplink").find
+  if find "pasta" or find "slirp4netns" then
+    return true
+  end
+  return false, "neither is installed", "install the package passt, or slirp4netns"
 end)
 
 probe("netem", "packets delayed and lost on purpose", function()

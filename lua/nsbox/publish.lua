@@ -12,8 +12,10 @@
 local inet = require "nsbox.inet"
 local netlink = require "nsbox.sys.netlink"
 local nftable = require "nsbox.nftable"
+local sockets = require "nsbox.sockets"
 
-local EVERY4 <const>, EVERY6 <const> = "0.0.0.0", "::"
+local is_every <const>, version <const> = sockets.is_every, sockets.version
+
 -- where docker, too, looks for one that nobody asked for by its number
 local FIRST <const>, LAST <const> = 49153, 65535
 
@@ -28,10 +30,6 @@ local M = {}
 ---@field ports nsbox.Port[]
 ---@field addrs string[] its addresses, with prefixes
 
-local function version(addr)
-  return addr:find(":", 1, true) and "6" or "4"
-end
-
 local function host_of(addr)
   return addr:match "^[^/]+"
 end
@@ -39,46 +37,6 @@ end
 local function raise(op, it, port, code, detail, hint)
   require("nsbox.error").raise { op = op, subject = port and port.text or it.link.name, code = code,
     netns = it.place.label, detail = detail, hint = hint or false }
-end
-
--- who has a port -------------------------------------------------------------------
-
--- protocol → list of sockets, read once
-local Sockets = {}
-Sockets.__index = function(self, protocol)
-  local list = {}
-  for _, family in ipairs { "inet", "inet6" } do
-    -- what the kernel cannot tell is not known
-    for _, socket in ipairs(netlink.sockets(self.place.handle, protocol, family) or {}) do
-      local at = list[socket.port] or {}
-      list[socket.port] = at
-      at[#at + 1] = socket
-    end
-  end
-  rawset(self, protocol, list)
-  return list
-end
-
-local function is_every(addr)
-  return addr == EVERY4 or addr == EVERY6
-end
-
--- the socket that waits at this port, for an address of this version (nil: for every one)
-local function holder(sockets, protocol, port, addr, v)
-  for _, socket in ipairs(sockets[protocol][port] or {}) do
-    local sv = version(socket.addr)
-    local both = socket.addr == EVERY6 and not socket.v6only
-    if (sv == v or both) and (addr == nil or is_every(socket.addr) or socket.addr == addr) then
-      return socket
-    end
-  end
-end
-
-local function taken_by_socket(it, port, number, socket)
-  raise("publish", it, port, "EADDRINUSE",
-    ("a socket of uid %d waits at %s, port %d"):format(socket.uid, socket.addr, number),
-    ("ss -l%sp 'sport = :%d' tells whose it is; or publish another port"):format(
-      port.protocol == "udp" and "nu" or "nt", number))
 end
 
 -- what the tables of nsbox have: name of a table → its sets
@@ -117,16 +75,26 @@ local function targets(it, port)
   return found
 end
 
--- how the ports of the machine come to an island
+-- how the ports of the machine come to an island: by its uplink, if it can have one
 local function uplink_of(it)
   local island = it.place.island
-  return island and (it.netns == nil or it.netns == island.home) and island.uplink or nil
+  if not island or it.netns ~= island.home then
+    return nil
+  end
+  island:reach "publish"
+  return island.uplink
 end
 
 -- an address of the host's, or for every one nil
 local function bound_to(run, it, port)
   local addr = port.addr
-  if not addr or is_every(addr) or uplink_of(it) then -- where it has addresses of its own
+  if run.machine then -- which has it; on the island it is for every one
+    local why = run.machine:refuses(port)
+    if why then
+      raise("publish", it, port, table.unpack(why))
+    end
+    return nil
+  elseif not addr or is_every(addr) then
     return nil
   end
   if not run.addresses then
@@ -142,15 +110,17 @@ local function bound_to(run, it, port)
   return addr
 end
 
--- why this number cannot be had; nil: it can
+-- why this number cannot be had, `{ code, detail, hint }`; nil: it can
 local function conflict(run, port, number, addr, found)
   for v in next, found do
-    local socket = holder(run.sockets, port.protocol, number, addr, v)
-    local key = ("%s %s"):format(v, key_of(port.protocol, number, addr))
-    if socket or run.keys[key] then
-      return socket or key
+    local socket = sockets.holder(run.sockets, port.protocol, number, addr, v)
+    if socket then
+      return sockets.reason(port.protocol, number, socket)
+    elseif run.keys[("%s %s"):format(v, key_of(port.protocol, number, addr))] then
+      return { "EADDRINUSE", ("%d/%s is published twice"):format(number, port.protocol) }
     end
   end
+  return run.machine and run.machine:conflict(port, number)
 end
 
 -- one that nobody has
@@ -187,11 +157,8 @@ local function elements(run, it)
     local found, addr = targets(it, port), bound_to(run, it, port)
     local number = port.choose and choose(run, it, port, addr, found) or port.first
     local why = not port.choose and conflict(run, port, number, addr, found)
-    if type(why) == "table" then
-      taken_by_socket(it, port, number, why)
-    elseif why then
-      raise("publish", it, port, "EADDRINUSE",
-        ("%d/%s is published twice"):format(number, port.protocol))
+    if why then
+      raise("publish", it, port, table.unpack(why))
     end
     for v, target in next, found do
       local key = key_of(port.protocol, number, addr)
@@ -220,66 +187,6 @@ local function device_of(it)
   end
   local route = it.place.nl:route_get { host_of(it.addrs[1]) }
   return route and route.type ~= "local" and route.dev and it.place.nl:name(route.dev) or nil
-end
-
-local EEXIST <const> = 17
-local LOCAL6 <const> = { dst = "::1/128", type = "local", table = "local", metric = 1024 }
-
--- an answer to ::1 comes in by the device, and is looked for among its routes
-local function open_local6(it, index, part)
-  local route = require "nsbox.undo.route"
-  local function add()
-    local ok, message, errno = it.place.nl:route_add(route.request(LOCAL6, LOCAL6.dst, index))
-    if not ok and errno ~= EEXIST then
-      it.place:check("publish", "::1", ok, message, errno)
-    end
-    return {}
-  end
-  if not part then
-    return add()
-  end
-  local record = it.place:check("publish", "::1", it.place.nl:link_get(index))
-  local plan = it.place:mark { dev = record.name, index = index,
-    device = require("nsbox.netplace").kind(record) }
-  for name, value in next, LOCAL6 do
-    plan[name] = value
-  end
-  part:step("route", plan, add)
-end
-
--- Packets from 127.0.0.1 leave by this device only if that is allowed; then
--- nobody may come in by it and talk to 127.0.0.1: the table sees to that. The
--- kernel itself lets nobody come in and talk to ::1.
-local function open_localhost(it, name, bridge, families)
-  local scope, place = it.part.scope, it.place
-  scope._localhost = scope._localhost or {}
-  local index = place:check("publish", name, place.nl:index(name))
-  local ours = bridge and not bridge._borrowed -- then it goes with the bridge
-  for family in next, families do
-    local mark = ("%s %d %s"):format(place.cookie or place.inode, index, family)
-    local done = scope._localhost[mark]
-    if not (done and done:in_force()) then
-      done = bridge and bridge._part
-      if ours and family == "inet" then
-        place:check("publish", name, netlink.sysctl_set(place.handle,
-          ("net/ipv4/conf/%s/route_localnet"):format(name), "1"))
-      elseif ours then
-        open_local6(it, index)
-      elseif family == "inet" then
-        done = require("nsbox.made").within(scope, "localhost", require("nsbox.setting").make,
-          it.netns, 1, { [("net.ipv4.conf.%s.route_localnet"):format((name:gsub("%.", "/")))] = 1 })
-      else
-        done = require("nsbox.made").within(scope, "localhost", function(part)
-          local text = "route to ::1 by " .. place:named(name)
-          if not part:stands(text, {}, function(steps) return place:has(steps[1]) end) then
-            open_local6(it, index, part)
-          end
-          return require("nsbox.made").new(text)
-        end)
-      end
-      scope._localhost[mark] = done
-    end
-  end
 end
 
 -- Where rules of IP see what only crosses a bridge (br_netfilter, which Docker turns on), a
@@ -324,7 +231,7 @@ local function open_way(it)
   require("nsbox.nat").forward(it.part, it.place, it.netns, families,
     not it.part.standing and name or nil)
   if name then
-    open_localhost(it, name, bridge, families)
+    require("nsbox.localhost").open(it.part.scope, it.place, it.netns, name, bridge, families)
   end
   return name
 end
@@ -339,20 +246,13 @@ local function prepare(run, it)
 end
 
 -- from the machine to the island
-local function forward(list)
-  local uplink, items, all = uplink_of(list[1]), {}, {}
-  if not uplink then
-    return
-  end
+local function forward(list, uplink)
+  local items, all = {}, {}
   for _, it in ipairs(list) do
     local ports = {}
     for i, p in ipairs(it.published) do
-      if p.protocol == "sctp" then
-        raise("publish", it, it.ports[i], "EPROTONOSUPPORT",
-          "the uplink of an island carries tcp and udp")
-      end
-      ports[#ports + 1] = { proto = p.protocol, addr = not is_every(p.addr or EVERY4) and p.addr
-        or nil, port = p.port, to = p.port }
+      ports[i] = { proto = p.protocol, addr = not is_every(p.addr or "::") and p.addr or nil,
+        port = p.port, to = p.port }
     end
     table.move(ports, 1, #ports, #all + 1, all)
     items[#items + 1] = { it.part, "forward", { _inside = it.place.island, uplink = uplink,
@@ -408,8 +308,9 @@ end
 
 -- all of one scope and place, in one transaction
 local function publish(list)
-  local place = list[1].place
-  local run = { keys = {}, sockets = setmetatable({ place = place }, Sockets) }
+  local place, uplink = list[1].place, uplink_of(list[1])
+  local run = { keys = {}, sockets = sockets.of(place.handle),
+    machine = uplink and require("nsbox.hostports").of(uplink) }
   local items = {}
   for i, it in ipairs(list) do
     items[i] = prepare(run, it)
@@ -438,7 +339,9 @@ local function publish(list)
   if run.udp then
     netlink.conntrack_forget(place.handle, "udp", run.udp)
   end
-  forward(list)
+  if uplink then
+    forward(list, uplink)
+  end
   for _, it in ipairs(list) do
     it.link.published = it.link.published or {}
     table.move(it.published, 1, #it.published, #it.link.published + 1, it.link.published)
@@ -468,7 +371,7 @@ end
 
 -- what of the steps is for this port
 local function find_published(port, there)
-  local addr = not is_every(port.addr or EVERY4) and port.addr or nil
+  local addr = not is_every(port.addr or "::") and port.addr or nil
   for i, it in ipairs(there) do
     if it.protocol == port.protocol and it.to == port.to and it.addr == addr
       and it.port >= (port.first or 1) and it.port <= (port.last or port.first or LAST) then

@@ -454,6 +454,7 @@ end
 function Scope:__tostring()
   local where = self._closed and "closed" or not self.private and "here"
     or tostring(self._island or ("private island of uid %d"):format(process.geteuid()))
+      .. (self._island and self._island.unreached and ", no way out" or "")
   return ("scope %s(%s): %s"):format(self.name and ('"%s" '):format(self.name) or "", where,
     count(self))
 end
@@ -510,8 +511,8 @@ end
 --   `{ "10.0.0.0/8", size = 24 }`, one or a list; default 172.17 to 172.31, 192.168, 10;
 --   without one `private`: true, an island of its own; false, here or not at all; absent: here,
 --   if this process may change the network here; and `uplink`, "pasta" or "slirp4netns", by
---   which an island reaches the world; false: not at all; absent: what is installed, when a
---   bridge with `nat` asks for it
+--   which an island reaches the world; false: not at all; absent: what is installed, when
+--   `nat` or a published port asks for it
 -- @treturn nsbox.Scope
 -- @raise an Error, ETIMEDOUT: another run has it; EPERM: `private = false`, without the privilege
 return setmetatable(M, {

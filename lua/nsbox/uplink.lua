@@ -110,12 +110,24 @@ local function has_way_out(place)
   end
 end
 
+-- what it said last that tells why: slirp4netns goes on to say that its child has failed
+local function last_words(self)
+  local said = ""
+  for line in (self.process._result and self.process._result.stderr or ""):gmatch "[^\n]+" do
+    if line:find "%S" and not line:find "^child failed" and not line:find "^WARNING" then
+      said = line:match "^%s*(.-)%s*$"
+    end
+  end
+  return said
+end
+
+local EACCES <const> = 13
+
 local function fail(self, op, detail, code)
-  local said = (self.process._result and self.process._result.stderr or ""):gsub("%s+$", "")
-  said = said:match "[^\n]*$"
+  local said = last_words(self)
   require("nsbox.error").raise { op = op, step = "uplink", subject = self.name, code = code,
     netns = tostring(self.island), detail = detail .. (said ~= "" and ": " .. said or ""),
-    hint = said:find "tun" and "its device is made by /dev/net/tun: see the mode of that" or false }
+    hint = said:find "tun" and require("nsbox.hints").hint(op, "tuntap_add", EACCES, {}) or false }
 end
 
 -- until the island has a way out, or there is none
@@ -154,8 +166,8 @@ local function launch(self, op)
 end
 
 local function missing(op, name)
-  require("nsbox.error").raise { op = op, step = "uplink", subject = name, code = "ENOENT",
-    detail = "it is not installed",
+  return require("nsbox.error").new { op = op, step = "uplink", subject = name, code = "ENOENT",
+    detail = name and "it is not installed" or "neither pasta nor slirp4netns is installed",
     hint = "install the package passt, which has pasta, or slirp4netns; uplink = false is an "
       .. "island without a way out" }
 end
@@ -165,14 +177,16 @@ end
 -- @tparam string op the verb that needs it, for an Error
 -- @tparam ?string wanted which; nil: one that is installed and works, if any
 -- @treturn ?nsbox.Uplink
+-- @treturn[2] nil
+-- @treturn[2] nsbox.Error why there is none
 -- @raise an Error, when it was asked for and cannot be had
 function M.start(island, op, wanted)
-  local last
+  local last = missing(op, wanted)
   for _, name in ipairs(wanted and { wanted } or ORDER) do
     local self = setmetatable({ name = name, island = island, published = {},
       path = M.find(name) }, Uplink)
     if not self.path and wanted then
-      missing(op, name)
+      error(last, 0)
     elseif self.path then
       local ok, err = pcall(launch, self, op)
       if ok then
@@ -245,7 +259,10 @@ local function restart(self)
   stop(self)
   local ok, err = pcall(launch, self, "publish")
   if not ok and require("nsbox.error").is(err) and err.detail:find "[Pp]ort" then
-    err.code, err.errno = "EADDRINUSE", require("nsbox.sys.errno").EADDRINUSE
+    local v6 = err.detail:find "'%-%a [%x:]*:[%x:.]*/"
+    err.code = v6 and "EADDRNOTAVAIL" or "EADDRINUSE"
+    err.errno = require("nsbox.sys.errno")[err.code]
+    err.hint = v6 and "pasta opens ports in IPv6 where the machine has a default route in it"
   end
   if not ok then
     error(err, 0)
@@ -279,10 +296,23 @@ function Uplink:publish(list)
     end)
   end
   if not ok then
-    self:unpublish(list)
+    pcall(self.unpublish, self, list) -- why it failed comes before that it ended with it
     error(err, 0)
   end
   return list
+end
+
+--- Whether it carries a port of the machine, of any address.
+-- @tparam string proto
+-- @tparam integer port
+-- @treturn boolean
+function Uplink:carries(proto, port)
+  for _, p in ipairs(self.published) do
+    if p.proto == proto and p.port == port then
+      return true
+    end
+  end
+  return false
 end
 
 --- Closes ports again.

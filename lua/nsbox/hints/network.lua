@@ -472,7 +472,13 @@ M.tuntap_add = {
     if mount and machine.has_option(mount, "nodev") then
       return ("/dev/net/tun is on a mount without devices (%s, nodev)"):format(mount.point)
     end
-    return "making a tun or tap device takes /dev/net/tun open for writing: see its mode"
+    local stat = machine.stat "/dev/net/tun"
+    if stat and stat.mode & 2 == 0 then
+      return ("/dev/net/tun is not for everybody here (mode %04o); as root: chmod 0666 "
+        .. "/dev/net/tun"):format(stat.mode & 4095)
+    end
+    return "making a tun or tap device takes /dev/net/tun open for writing: "
+      .. (stat and "see its mode" or "there is none; as root: modprobe tun")
   end,
 }
 
