@@ -282,6 +282,13 @@ describe("isolate", function()
       assert.equal(" 10.0.3.2", w:ask(w.web, "tcp", "10.0.3.3", 80))
       assert.equal("timeout", w:try(w.web, "tcp", "10.0.4.2", 80))
       assert.equal("timeout", w:try(far, "tcp", "10.0.3.3", 80))
+      -- and under another name
+      w.bridge:down()
+      w.bridge:set { "lan" }
+      w.bridge:up()
+      assert.equal(" 203.0.113.1", w:ask(w.web, "tcp", "203.0.113.9", 80))
+      assert.equal("timeout", w:try(w.web, "tcp", "10.0.4.2", 80))
+      assert.equal("timeout", w:try(far, "tcp", "10.0.3.3", 80))
     end)
   end)
 

@@ -135,6 +135,14 @@ describe("publish", function()
       w.web:exec { "ip", "route", "add", "127.0.0.1", "via", "10.0.3.1", "src", "10.0.3.2" }
       w.web:exec { "sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet" }
       assert.not_matches("secret", w:try(w.web, "tcp", "127.0.0.1", 90))
+      w.bridge:down()
+      w.bridge:set { "lan" }
+      w.bridge:up()
+      assert.equal("1\n", slurp "/proc/sys/net/ipv4/conf/lan/route_localnet")
+      assert.not_matches("secret", w:try(w.web, "tcp", "127.0.0.1", 90))
+      -- were it not for the table, they would get there
+      assert.equal("", (sh "export LD_PRELOAD=; nft flush ruleset"))
+      assert.equal("secret 10.0.3.2", w:ask(w.web, "tcp", "127.0.0.1", 90))
     end)
   end)
 

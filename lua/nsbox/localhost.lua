@@ -69,12 +69,12 @@ end
 -- @tparam nsbox.Scope scope
 -- @tparam nsbox.NetPlace place the host
 -- @param netns how that is meant
--- @tparam string name of the device by which the host reaches the card
+-- @tparam integer index of the device by which the host reaches the card
 -- @tparam ?nsbox.Link bridge that device, where it is one
 -- @tparam table families `inet`, `inet6` → true
-function M.open(scope, place, netns, name, bridge, families)
+function M.open(scope, place, netns, index, bridge, families)
   scope._localhost = scope._localhost or {}
-  local index = place:check("publish", name, place.nl:index(name))
+  local name = place:check("publish", tostring(index), place.nl:name(index))
   for family in next, families do
     local mark = ("%s %d %s"):format(place.cookie or place.inode, index, family)
     local done = scope._localhost[mark]

@@ -239,7 +239,8 @@ function M.of(part, place, o, bridge)
   if o.isolate then
     nftable.add(place, "bridge", { "isolate" }, { { part = part,
       owned = { isolated = { ('"%s"'):format(bridge.name) } },
-      more = { itself = { ('"%s" . "%s"'):format(bridge.name, bridge.name) } },
+      more = { apart = { tostring(bridge.index) },
+        itself = { ("%d . %d"):format(bridge.index, bridge.index) } },
       text = bridge.name .. " isolated" } })
   end
 end

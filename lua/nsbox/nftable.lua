@@ -59,32 +59,34 @@ local FEATURES <const> = {
     sets = WITHIN .. both [[
       map any4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
       map at4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
-    ]] .. "set near { type ifname; }\n",
+    ]] .. "set near { type iface_index; }\n",
     chains = {
       arriving = { "type nat hook prerouting priority dstnat", LEAD },
       starting = { "type nat hook output priority -100", LEAD },
       returning = { "type nat hook postrouting priority srcnat", both [[
         ct status dnat ip saddr . ip daddr @within4 masquerade
       ]] .. [[
-        ct status dnat oifname @near ip saddr 127.0.0.0/8 masquerade
-        ct status dnat oifname @near ip6 saddr ::1 masquerade
+        ct status dnat oif @near ip saddr 127.0.0.0/8 masquerade
+        ct status dnat oif @near ip6 saddr ::1 masquerade
       ]] },
       guard = { "type filter hook prerouting priority raw",
-        "iifname @near ip daddr 127.0.0.0/8 drop\n" },
+        "iif @near ip daddr 127.0.0.0/8 drop\n" },
     },
   },
-  -- between two bridges of nsbox (their groups are marks), one of them isolated
+  -- between two bridges of nsbox (their groups are marks), one of them isolated; `isolated` is
+  -- for people and for steps, the rules go by what does not change with a name
   isolate = {
     sets = [[
       set isolated { type ifname; }
-      set itself { type ifname . ifname; }
+      set apart { type iface_index; }
+      set itself { type iface_index . iface_index; }
     ]],
     chains = { crossing = {
       "type filter hook forward priority filter - 10",
       [[
-        iifname . oifname @itself return
-        iifname @isolated meta oifkind "bridge" oifgroup >= 65536 drop
-        oifname @isolated meta iifkind "bridge" iifgroup >= 65536 drop
+        iif . oif @itself return
+        iif @apart meta oifkind "bridge" oifgroup >= 65536 drop
+        oif @apart meta iifkind "bridge" iifgroup >= 65536 drop
       ]],
     } },
   },

@@ -29,6 +29,7 @@ local M = {}
 ---@field device? nsbox.Link the bridge that it is on
 ---@field ports nsbox.Port[]
 ---@field addrs string[] its addresses, with prefixes
+---@field near? integer index of the device by which the host reaches it
 
 local function host_of(addr)
   return addr:match "^[^/]+"
@@ -180,13 +181,13 @@ end
 
 -- the way --------------------------------------------------------------------------
 
--- the device by which the host reaches a card; nil: there is none, the card is its own
+-- the device by which the host reaches a card, its index; nil: there is none, the card is its own
 local function device_of(it)
   if it.device then
-    return it.device.name, it.device
+    return it.device.index
   end
   local route = it.place.nl:route_get { host_of(it.addrs[1]) }
-  return route and route.type ~= "local" and route.dev and it.place.nl:name(route.dev) or nil
+  return route and route.type ~= "local" and route.dev or nil
 end
 
 -- Where rules of IP see what only crosses a bridge (br_netfilter, which Docker turns on), a
@@ -220,25 +221,33 @@ local function networks(it)
   return more
 end
 
--- what the kernel has to be told, once for a scope; the device by which the host reaches the
--- card. A part of an earlier run was let through by the firewalls then
-local function open_way(it)
+local function families_of(it)
   local families = {}
   for _, addr in ipairs(it.addrs) do
     families[version(addr) == "4" and "inet" or "inet6"] = true
   end
-  local name, bridge = device_of(it)
-  require("nsbox.nat").forward(it.part, it.place, it.netns, families,
-    not it.part.standing and name or nil)
-  if name then
-    require("nsbox.localhost").open(it.part.scope, it.place, it.netns, name, bridge, families)
+  return families
+end
+
+-- once for a scope: the kernel forwards. A part of an earlier run was let through by the
+-- firewalls then
+local function open_way(it)
+  it.near = device_of(it)
+  local name = not it.part.standing and it.near and it.place.nl:name(it.near) or nil
+  require("nsbox.nat").forward(it.part, it.place, it.netns, families_of(it), name)
+end
+
+local function open_localhost(it)
+  if it.near then
+    require("nsbox.localhost").open(it.part.scope, it.place, it.netns, it.near, it.device,
+      families_of(it))
   end
-  return name
 end
 
 local function prepare(run, it)
-  local name, more = open_way(it), networks(it)
-  more.near = name and { ('"%s"'):format(name) }
+  open_way(it)
+  local more = networks(it)
+  more.near = it.near and { tostring(it.near) }
   let_back(it, run)
   return { part = it.part, owned = elements(run, it), more = more,
     text = ("%s to %s"):format(it.ports[1].text .. (it.ports[2]
@@ -336,6 +345,9 @@ local function publish(list)
       end
     end,
   })
+  for _, it in ipairs(list) do -- the table keeps others from it by now
+    open_localhost(it)
+  end
   if run.udp then
     netlink.conntrack_forget(place.handle, "udp", run.udp)
   end
@@ -387,6 +399,7 @@ local function again(it)
   it.place, it.addrs = place, addresses(it.link)
   if it.addrs[1] then
     open_way(it)
+    open_localhost(it)
   end
   local own, there = {}, {}
   for _, addr in ipairs(it.addrs) do

@@ -15,7 +15,8 @@ local undo = require "nsbox.undo"
 
 local ENOENT <const> = 2
 
-local M = { phase = 2 }
+-- before tables of nftables that keep others from what a setting opens
+local M = { phase = 0 }
 
 local function normal(text)
   return require("nsbox.setting").normal(tostring(text))
