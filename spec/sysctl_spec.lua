@@ -1,4 +1,5 @@
 local nsbox = require "nsbox"
+local inside = require "inside"
 local netns = require "netns"
 local children = require "children"
 local blame = require "blame"
@@ -203,6 +204,30 @@ describe("scope:sysctl", function()
       assert.matches("can only be read",
         hint("net.ipv4.tcp_available_congestion_control", "x", "EACCES"))
       assert.equal("scope (here): empty", tostring(s))
+    end)
+  end)
+
+  it("needs no writable /proc/sys for what is so already", function()
+    needs("maps", "netns", "sysctl")
+    inside({ "net", "mnt", netns.power() and "uts" or "user" }, function()
+      sh "mount -t tmpfs tmpfs /run; ip link set lo up; echo 1 > /proc/sys/net/ipv4/ip_forward"
+      assert.equal("", (sh [[export LD_PRELOAD=; mount --rbind /proc/sys /proc/sys &&
+        mount -o remount,bind,ro /proc/sys]]))
+      local s = nsbox.scope()
+      s:sysctl(nil, { [FORWARD] = 1 })
+      local err = failure(function()
+        s:sysctl(nil, { ["net.ipv6.conf.all.forwarding"] = 1 })
+      end, "EROFS")
+      assert.matches("^/proc/sys is mounted read%-only, as in a container: set "
+        .. "net.ipv6.conf.all.forwarding where", err.hint)
+      err = failure(function()
+        s:bridge({ "br0", addr = "10.0.3.1/24" }):publish "80:80"
+        s:veth({ { "v0", addr = "10.0.4.1/24" }, { "v1", netns = netns.new(),
+          addr = "10.0.4.2/24" } })[2]:publish "81:80"
+      end, "EROFS")
+      assert.equal("net.ipv4.conf.v0.route_localnet", err.subject)
+      s:close()
+      assert.equal("1", value "net/ipv4/ip_forward")
     end)
   end)
 

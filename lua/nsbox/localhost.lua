@@ -8,8 +8,6 @@
 --
 -- @module nsbox.localhost
 
-local netlink = require "nsbox.sys.netlink"
-
 local EEXIST <const> = 17
 local LOCAL6 <const> = { dst = "::1/128", type = "local", table = "local", metric = 1024 }
 
@@ -37,11 +35,16 @@ local function open6(place, index, part)
   part:step("route", plan, add)
 end
 
+-- as sysctl(8) has it
+local function key_of(name)
+  return ("net.ipv4.conf.%s.route_localnet"):format((name:gsub("%.", "/")))
+end
+
 -- of a bridge that is ours; it goes with that
 local function open_own(place, name, index, family)
   if family == "inet" then
-    place:check("publish", name, netlink.sysctl_set(place.handle,
-      ("net/ipv4/conf/%s/route_localnet"):format(name), "1"))
+    require("nsbox.setting").write(place, "publish", { { key = key_of(name),
+      path = ("net/ipv4/conf/%s/route_localnet"):format(name), value = "1" } })
   else
     open6(place, index)
   end
@@ -52,7 +55,7 @@ local function open_foreign(scope, place, netns, name, index, family)
   local made = require "nsbox.made"
   if family == "inet" then
     return made.within(scope, "localhost", require("nsbox.setting").make, netns, 1,
-      { [("net.ipv4.conf.%s.route_localnet"):format((name:gsub("%.", "/")))] = 1 })
+      { [key_of(name)] = 1 })
   end
   return made.within(scope, "localhost", function(part)
     local text = "route to ::1 by " .. place:named(name)

@@ -126,7 +126,9 @@ local function change(part, place, op, setting)
     token = math.random(1 << 30) }
   plan.old, plan.besides = before_all(place, plan, old)
   part:step("sysctl", plan, function()
-    set(place, op, setting)
+    if normal(old) ~= normal(setting.value) then -- else not even a writable /proc/sys is needed
+      set(place, op, setting)
+    end
     return { became = netlink.sysctl_get(place.handle, setting.path) or setting.value }
   end)
 end

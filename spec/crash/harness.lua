@@ -85,7 +85,7 @@ end
 local stranger
 
 local SWITCHES = { "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding",
-  "net/ipv4/ip_default_ttl" }
+  "net/ipv4/ip_default_ttl", "net/ipv4/conf/all/accept_redirects", "net/ipv4/conf/lo/forwarding" }
 
 -- "lo <LOOPBACK,UP> mtu 65536 …", and addresses and routes: what a scope may have borrowed
 local function borrowed(before)
@@ -305,6 +305,13 @@ local other = assert(process.spawn { argv = { "sleep", "3600" }, new = { "net" }
 stranger = other:pid()
 -- something to borrow: its other end is somewhere else
 os.execute(("ip link add card type veth peer card netns %d"):format(stranger))
+-- a machine that believes no redirects, and forwards for one device: a kernel that begins to
+-- forward, or ends it, changes both
+for key, value in pairs { ["net/ipv4/conf/all/accept_redirects"] = "0",
+  ["net/ipv4/conf/lo/forwarding"] = "1" } do
+  nsbox.sys.netlink.sysctl_set(nil, key, value)
+  nsbox.sys.netlink.sysctl_set(stranger, key, value)
+end
 
 local sums = { 0, 0, 0 }
 local function count(which, what, ...)

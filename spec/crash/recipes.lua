@@ -123,6 +123,8 @@ return {
     lo:up():addr "10.8.0.1/24":addr "fd00:8::1/64"
     lo:publish "127.0.0.1:84:84"
     lo:publish "[fd00:8::1]:85:85":close()
+    s:veth { { "p0", addr = { "10.8.1.1/24", "fd00:81::1/64" } }, { "p1", netns = stranger,
+      addr = { "10.8.1.2/24", "fd00:81::2/64" }, publish = "86:86" } }
   ]], needs = "nftables" },
   { "sysctl", [[
     local s <close> = nsbox.scope()

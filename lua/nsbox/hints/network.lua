@@ -521,7 +521,17 @@ M.route_add = {
 }
 M.route_del, M.route_replace = M.route_add, M.route_add
 
+local function read_only(context)
+  local setting = context.sysctl
+  local mount = machine.mount_of "/proc/sys"
+  return setting and mount and machine.has_option(mount, "ro")
+    and ("%s is mounted read-only, as in a container: set %s where that is started (docker run "
+    .. "--sysctl %s=%s, or --privileged)"):format(mount.point, setting.key, setting.key,
+    setting.value) or nil
+end
+
 M.sysctl = {
+  EROFS = read_only,
   ENOENT = no_setting,
   EPERM = setting_refused, EACCES = setting_refused,
   EINVAL = bad_value, ERANGE = bad_value,

@@ -75,7 +75,9 @@ function M.undo(steps, fail)
   for _, step in ipairs(steps) do
     local found, value, message, errno = look(step)
     local place <close> = found
-    if value and is_ours(step, value) and not needed(step, value, others) then
+    if value and normal(value) == normal(step.old) then
+      forwarding.restore(place, step.besides) -- an undo that was killed came as far as here
+    elseif value and is_ours(step, value) and not needed(step, value, others) then
       local ok
       ok, message, errno = netlink.sysctl_set(place.handle, step.path, tostring(step.old))
       if not ok then
