@@ -208,8 +208,12 @@ describe("a firewall that drops what is forwarded", function()
     assert.same({ "bridge", "br0", "EACCES" }, { err.op, err.subject, err.code })
     assert.equal("0", sysctl "net/ipv4/ip_forward")
     assert.equal(0, (tables()))
-    local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+    local br, place <close> = s:bridge { "br0", addr = "10.0.3.1/24" }, nsbox.ns.new { "net" }
+    local card = br:attach(place)
+    failure(function() card:publish "80:80" end, "EACCES")
+    -- who knows better is believed, by what comes after, too
     s:nat { br, firewall = false }
+    card:publish "80:80"
     return err
   end
 

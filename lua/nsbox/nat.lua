@@ -72,13 +72,16 @@ end
 -- @param netns how that is meant
 -- @tparam table families `inet`, `inet6` → true
 -- @tparam ?string device on whose way no firewall may be
+-- @tparam ?boolean trusted it is known to be let through
 -- @raise an Error, EACCES: there is one
-function M.forward(part, place, netns, families, device)
+function M.forward(part, place, netns, families, device, trusted)
   local scope = part.scope
   scope._forwards = scope._forwards or {}
   local passes = device and ("%s %s"):format(place.cookie or place.inode, device)
   if passes and not scope._forwards[passes] then
-    require("nsbox.firewall").check(place, part.verb, device, families)
+    if not trusted then
+      require("nsbox.firewall").check(place, part.verb, device, families)
+    end
     scope._forwards[passes] = part
   end
   local function set(key, value)
@@ -140,7 +143,7 @@ local function families_of(subnets)
   return families
 end
 
-local function translate(part, place, netns, op, subnets, out, device)
+local function translate(part, place, netns, op, subnets, out, device, trusted)
   if place.island and netns == place.island.home then
     place.island:reach(op)
   end
@@ -168,18 +171,18 @@ local function translate(part, place, netns, op, subnets, out, device)
         err.detail, err.hint = "the scope translates this subnet already", false
       end
     end })
-  M.forward(part, place, netns, families_of(subnets), device)
+  M.forward(part, place, netns, families_of(subnets), device, trusted)
   return text
 end
 
-local function of_bridge(part, place, netns, op, bridge, out, trusting)
+local function of_bridge(part, place, netns, op, bridge, out, trusted)
   local subnets = M.subnets(place, bridge.index, op, bridge.name)
   if #subnets == 0 then
     require("nsbox.error").raise { op = op, subject = bridge.name, netns = place.label,
       code = "EADDRNOTAVAIL", detail = "it has no address, and so no subnet to translate",
       hint = "give the bridge an address: addr = \"10.0.3.1/24\"" }
   end
-  local text = translate(part, place, netns, op, subnets, out, not trusting and bridge.name)
+  local text = translate(part, place, netns, op, subnets, out, bridge.name, trusted)
   bridge._nat = true
   return text
 end
@@ -215,8 +218,8 @@ function M.make(part, o, level)
     return require("nsbox.made").new(part.standing.steps[1].text)
   end
   local text = is_bridge and of_bridge(part, place, netns, "nat", what, o.out, not o.firewall)
-    or translate(part, place, netns, "nat", { what }, o.out,
-      o.firewall and device_to(place, what))
+    or translate(part, place, netns, "nat", { what }, o.out, device_to(place, what),
+      not o.firewall)
   return require("nsbox.made").new(text .. (place.label and " in " .. place.label or ""))
 end
 
