@@ -233,8 +233,9 @@ end
 -- firewalls then
 local function open_way(it)
   it.near = device_of(it)
-  local name = not it.part.standing and it.near and it.place.nl:name(it.near) or nil
-  require("nsbox.nat").forward(it.part, it.place, it.netns, families_of(it), name)
+  local name = it.device and it.device.name or it.near and it.place.nl:name(it.near) or nil
+  require("nsbox.nat").forward(it.part, it.place, it.netns, families_of(it),
+    not it.part.standing and name or nil)
 end
 
 local function open_localhost(it)
