@@ -18,6 +18,7 @@ LIBS := $(if $(CAP_A),-Wl$(comma)--exclude-libs$(comma)libcap.a -l:libcap.a,-lca
 NL_CFLAGS := $(shell pkg-config --cflags libnl-3.0 2>/dev/null)
 NL_LIBS   := $(shell pkg-config --libs libnl-3.0 2>/dev/null || echo -lnl-3)
 NFT_LIBS  := $(shell pkg-config --libs libnftables 2>/dev/null || echo -lnftables)
+SECCOMP_LIBS := $(shell pkg-config --libs libseccomp 2>/dev/null || echo -lseccomp)
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2
 ifeq ($(CI),true)
@@ -39,7 +40,8 @@ LINK := -shared -Wl,-O1,-z,relro,-z,now,-z,noexecstack,--as-needed
 NL_SRC := csrc/netlink.c $(wildcard csrc/nl_*.c)
 NL_OBJ := $(NL_SRC:csrc/%.c=$(BUILD)/%.o)
 NFT_OBJ := $(BUILD)/nft.o
-SRC  := $(filter-out csrc/init.c csrc/serve.c csrc/nft.c $(NL_SRC),$(wildcard csrc/*.c))
+SECCOMP_OBJ := $(BUILD)/seccomp.o
+SRC  := $(filter-out csrc/init.c csrc/serve.c csrc/nft.c csrc/seccomp.c $(NL_SRC),$(wildcard csrc/*.c))
 OBJ  := $(SRC:csrc/%.c=$(BUILD)/%.o) $(BUILD)/init_image.o
 TWICE := plan plan_mount plan_path setattr
 INIT := $(addprefix $(BUILD)/init/,$(TWICE:=.o) init.o serve.o)
@@ -57,11 +59,13 @@ LUA_OUT := $(LUA_SRC:lua/%=$(BUILD)/lua/%)
 
 RUN := LUA_PATH='lua/?.lua;;' LUA_CPATH='$(BUILD)/?.so;;' $(LUA)
 
-.PHONY: all
-all: $(BUILD)/nsbox.so $(BUILD)/nsbox/sys/netlink.so $(BUILD)/nsbox/sys/nft.so $(LUA_OUT) ## build nsbox.so, its companions and the compiled Lua half
+COMPANIONS := $(patsubst %,$(BUILD)/nsbox/sys/%.so,netlink nft seccomp)
 
-$(BUILD)/nsbox.so: $(OBJ)
-	$(CC) $(SAN) $(LINK) $(LDFLAGS) -o $@ $(OBJ) $(LIBS)
+.PHONY: all
+all: $(BUILD)/nsbox.so $(COMPANIONS) $(LUA_OUT) ## build nsbox.so, its companions and the compiled Lua half
+
+$(BUILD)/nsbox.so: $(OBJ) $(BUILD)/filter_image.o
+	$(CC) $(SAN) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # A companion: what only some scripts need, with the library that it needs.  It
 # shares metatables with nsbox.so, not symbols (Lua loads with RTLD_LOCAL), so
@@ -74,6 +78,19 @@ $(BUILD)/nsbox/sys/nft.so: $(NFT_OBJ) $(BUILD)/nl_within.o $(BUILD)/common.a
 	@mkdir -p $(@D)
 	$(CC) $(SAN) $(LINK) -Wl,--exclude-libs,ALL $(LDFLAGS) -o $@ $^ $(NFT_LIBS)
 
+$(BUILD)/nsbox/sys/seccomp.so: $(SECCOMP_OBJ) $(BUILD)/common.a
+	@mkdir -p $(@D)
+	$(CC) $(SAN) $(LINK) -Wl,--exclude-libs,ALL $(LDFLAGS) -o $@ $^ $(SECCOMP_LIBS)
+
+# The built-in seccomp filter: lua/nsbox/policy.lua, made into what the kernel
+# runs with the names that libseccomp knows, and embedded by filter_image.S.
+$(BUILD)/filter.bin: lua/nsbox/policy.lua lua/nsbox/filter.lua $(BUILD)/nsbox/sys/seccomp.so
+	@$(if $(SAN),ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so)) \
+		$(RUN) -e 'assert(assert(io.open("$@", "wb")):write(require("nsbox.filter").builtin()))'
+
+$(BUILD)/filter_image.o: csrc/filter_image.S $(BUILD)/filter.bin
+	$(CC) -c -Wa,-I$(BUILD) -o $@ $<
+
 $(NL_OBJ) $(NFT_OBJ): ALL_CFLAGS += $(NL_CFLAGS)
 
 $(BUILD)/common.a: $(OBJ)
@@ -81,7 +98,7 @@ $(BUILD)/common.a: $(OBJ)
 	$(AR) rcs $@ $(OBJ)
 
 # for a host that links nsbox statically, see examples/embed.c
-$(BUILD)/libnsbox.a: $(OBJ) $(NL_OBJ) $(NFT_OBJ)
+$(BUILD)/libnsbox.a: $(OBJ) $(BUILD)/filter_image.o $(NL_OBJ) $(NFT_OBJ) $(SECCOMP_OBJ)
 	rm -f $@
 	$(AR) rcs $@ $^
 
@@ -161,13 +178,13 @@ install: all ## install into PREFIX (/usr/local), below DESTDIR
 	install -d '$(DESTDIR)$(LIBDIR)'
 	install -m 755 $(BUILD)/nsbox.so '$(DESTDIR)$(LIBDIR)/nsbox.so'
 	install -D -m 755 -t '$(DESTDIR)$(LIBDIR)/nsbox/sys' \
-		$(BUILD)/nsbox/sys/netlink.so $(BUILD)/nsbox/sys/nft.so
+		$(COMPANIONS)
 	cd $(BUILD)/lua && for file in $(LUA_SRC:lua/%=%); do \
 		install -D -m 644 "$$file" '$(DESTDIR)$(LUADIR)'/"$$file" || exit 1; done
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
-	cd '$(DESTDIR)$(LIBDIR)' && rm -f nsbox.so nsbox/sys/netlink.so nsbox/sys/nft.so && \
+	cd '$(DESTDIR)$(LIBDIR)' && rm -f nsbox.so $(COMPANIONS:$(BUILD)/%=%) && \
 		rmdir --ignore-fail-on-non-empty nsbox/sys nsbox
 	cd lua && find . -name '*.lua' -exec rm -f '$(DESTDIR)$(LUADIR)/{}' \;
 	cd lua && find . -mindepth 1 -depth -type d \
@@ -183,7 +200,7 @@ test: variants ## run the specs in every cell; CELLS="user root" ARGS="--filter=
 	NSBOX_BUILD=$(BUILD) $(LUA) spec/cells.lua $(CELLS) -- $(ARGS)
 
 .PHONY: variants
-variants: all $(BUILD)/libnsbox.a $(BUILD)/deny
+variants: all $(BUILD)/libnsbox.a $(BUILD)/deny $(BUILD)/attack
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/debug DEFS=-DNSBOX_DEBUG \
 		CFLAGS='-Og -g' all
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan DEFS=-DNSBOX_DEBUG \
@@ -192,6 +209,9 @@ variants: all $(BUILD)/libnsbox.a $(BUILD)/deny
 
 $(BUILD)/deny: spec/deny.c
 	$(CC) -std=gnu11 $(WARN) -O2 -o $@ $< -lseccomp
+
+$(BUILD)/attack: spec/attack.c
+	$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O2 -static -o $@ $<
 
 .PHONY: test-uml
 test-uml: all ## run the specs tagged uml on the second kernel, Linux 6.1

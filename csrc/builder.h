@@ -53,5 +53,9 @@ void nb_addmounts(struct nb_builder *b);
 uint64_t nb_listtrees(struct nb_builder *b, uint32_t to, uint64_t n,
 		      uint64_t most);
 void nb_addprivilege(struct nb_builder *b, int pdeathsig); /* spawn_caps.c */
+void nb_addlast(struct nb_builder *b);	 /* of that, behind all else */
+bool nb_hasfilter(struct nb_builder *b); /* filter.c */
+bool nb_filterkills(struct nb_builder *b);
+void nb_putfilter(struct nb_builder *b);
 
 #endif

@@ -14,9 +14,9 @@
  *
  * Misuse raises; what the system refuses is `nil, message, errno`.  The
  * modules `cap` `errno` `fd` `idmap` `mount` `netlink` `nft` `ns` `process`
- * are fields, and can be required on their own.  The names that people know are
- * here, too: `clone` and `spawn` (process), `unshare` and `setns` (ns), `map`
- * (idmap), `pivot_root` (mount); `mount` can be called.
+ * `seccomp` are fields, and can be required on their own.  The names that
+ * people know are here, too: `clone` and `spawn` (process), `unshare` and
+ * `setns` (ns), `map` (idmap), `pivot_root` (mount); `mount` can be called.
  * @module nsbox.sys
  */
 
@@ -34,7 +34,7 @@ static const struct {
 
 /* modules in files of their own, next to nsbox.so: their libraries are loaded
  * by the scripts that need them */
-static const char *const companions[] = {"netlink", "nft"};
+static const char *const companions[] = {"netlink", "nft", "seccomp"};
 
 /* functions of modules that are fields of nsbox.sys as well */
 static const struct {

@@ -26,6 +26,8 @@ NSBOX_API void nsbox_preload(lua_State *L);
 NSBOX_API void nsbox_preload_netlink(lua_State *L);
 /* and for nsbox.sys.nft, which needs libnftables */
 NSBOX_API void nsbox_preload_nft(lua_State *L);
+/* and for nsbox.sys.seccomp, which needs libseccomp */
+NSBOX_API void nsbox_preload_seccomp(lua_State *L);
 
 NSBOX_API int luaopen_nsbox(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys(lua_State *L);
@@ -38,6 +40,7 @@ NSBOX_API int luaopen_nsbox_sys_netlink(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_nft(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_ns(lua_State *L);
 NSBOX_API int luaopen_nsbox_sys_process(lua_State *L);
+NSBOX_API int luaopen_nsbox_sys_seccomp(lua_State *L);
 
 #ifdef __cplusplus
 }

@@ -63,6 +63,7 @@
 	X(IDLE, "idle")		/* nsbox-init is all there is */               \
 	X(SETSID, "setsid")	/* */                                                \
 	X(SIGMASK, "sigmask")	/* none blocked */                              \
+	X(SECCOMP, "seccomp")	/* the filter of x instructions at a */        \
 	X(EXEC, "exec")		/* argv[0], searched along PATH */
 /* clang-format on */
 

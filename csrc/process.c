@@ -87,6 +87,7 @@ that.  A failed spawn leaves nothing behind.
  of a root of its own, below;
  `uid`, `gid`, `groups` ids inside; `caps` `{ bounding =, permitted =,
  effective =, inheritable =, ambient = }`; `no_new_privs`, `setsid`;
+ `seccomp` a filter, as @{filter} makes it;
  `pdeathsig` signal when the calling thread ends; `dumpable` what it
  joins is the caller's own: who is there may look at it at all times;
  `init` nsbox-init stays as its parent, reaps and forwards signals;
@@ -421,6 +422,7 @@ int luaopen_nsbox_sys_process(lua_State *L)
 	nb_setfuncs(L, "process", process_funcs);
 	nb_setfuncs(L, "process", nb_mountsfuncs);
 	nb_setfuncs(L, "process", nb_clonefuncs);
+	nb_setfuncs(L, "process", nb_filterfuncs);
 	nb_setfuncs(L, "process", nb_selffuncs);
 	return 1;
 }

@@ -29,6 +29,7 @@ void nb_flushoutput(lua_State *L);
 int nb_identity(int pidfd, pid_t pid, char *text, size_t size);
 
 extern const luaL_Reg nb_clonefuncs[];	  /* clone.c */
+extern const luaL_Reg nb_filterfuncs[];	  /* filter.c */
 extern const luaL_Reg nb_selffuncs[];	  /* self.c */
 extern const luaL_Reg nb_insidemethods[]; /* inside.c */
 extern const luaL_Reg nb_mountsfuncs[];	  /* spawn_mounts.c */

@@ -4,7 +4,7 @@
  * The only place that knows the order of a plan and the fields of the table.
  * Knows nothing of how a plan is run.  The order follows what the kernel
  * forces: ids and capabilities last, because the steps before need them;
- * descriptors and signals just before exec.
+ * descriptors and signals just before exec, and a seccomp filter as the last.
  *
  * clone(2), setns(2), capabilities(7), execve(2)
  */
@@ -30,12 +30,11 @@
 	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char *const plan_fields[] = {
-    "argv",  "env",	     "path",	 "cwd",	      "trycwd",
-    "stdin", "stdout",	     "stderr",	 "keep",      "new",
-    "join",  "maps",	     "hostname", "mounts",    "writes",
-    "lo",    "time_offsets", "uid",	 "gid",	      "groups",
-    "caps",  "no_new_privs", "setsid",	 "pdeathsig", "init",
-    "gate",  "idle",	     "dumpable", NULL};
+    "argv",	"env",	  "path",   "cwd",	    "trycwd",	    "stdin",
+    "stdout",	"stderr", "keep",   "new",	    "join",	    "maps",
+    "hostname", "mounts", "writes", "lo",	    "time_offsets", "uid",
+    "gid",	"groups", "caps",   "no_new_privs", "setsid",	    "pdeathsig",
+    "init",	"gate",	  "idle",   "dumpable",	    "seccomp",	    NULL};
 static const char *const write_fields[] = {"1", "2", "optional", NULL};
 static const char *const time_fields[] = {"monotonic", "boottime", NULL};
 
@@ -293,6 +292,8 @@ static void add_program(struct nb_builder *b, bool idle)
 	if (nb_fieldbool(L, b->table, "gate", false))
 		nb_step(b, NB_STEP_GATE);
 	if (idle) {
+		if (nb_hasfilter(b))
+			luaL_error(L, "seccomp: idle has no program to filter");
 		nb_step(b, NB_STEP_IDLE);
 		return;
 	}
@@ -303,6 +304,7 @@ static void add_program(struct nb_builder *b, bool idle)
 	if (nb_fieldbool(L, b->table, "setsid", false))
 		nb_step(b, NB_STEP_SETSID);
 	nb_step(b, NB_STEP_SIGMASK);
+	nb_addlast(b);
 	add_exec(b);
 	nb_step(b, NB_STEP_EXEC);
 }
@@ -329,7 +331,8 @@ static bool needs_init(struct nb_builder *b, uint64_t njoins)
 	lua_State *L = b->L;
 	static const char *const ids[] = {"uid", "gid", NULL};
 	bool yes = njoins > 0 || b->l->supervise ||
-		   nb_fieldbool(L, b->table, "gate", false);
+		   nb_fieldbool(L, b->table, "gate", false) ||
+		   nb_filterkills(b);
 
 	for (int i = 0; ids[i]; i++) {
 		yes |= lua_getfield(L, b->table, ids[i]) != LUA_TNIL;
@@ -436,10 +439,12 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	add_cwd(b);
 	if (!l->init)
 		add_stdio(b);
-	if (l->function)
+	if (l->function) {
+		nb_addlast(b);
 		nb_step(b, NB_STEP_STARTED);
-	else
+	} else {
 		add_program(b, idle);
+	}
 	nb_plan(b)->size = b->a.len;
 #ifdef NSBOX_DEBUG
 	plant_faults(b);

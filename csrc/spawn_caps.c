@@ -1,8 +1,11 @@
 /*
- * spawn_caps.c - the fields `uid gid groups caps no_new_privs` of a plan
+ * spawn_caps.c - the fields `uid gid groups caps no_new_privs` of a plan, and
+ * where its filter stands among them
  *
  * credentials(7), capabilities(7)
  */
+#include <linux/capability.h>
+
 #include "builder.h"
 
 static const char *const cap_fields[] = {
@@ -53,15 +56,80 @@ static void add_groups(struct nb_builder *b)
 	lua_pop(L, 1);
 }
 
+static bool no_new_privs(struct nb_builder *b)
+{
+	return nb_fieldbool(b->L, b->table, "no_new_privs", false);
+}
+
+static uint64_t every(struct nb_builder *b)
+{
+	return ALL_CAPS >> (62 - nb_plan(b)->last_cap);
+}
+
+/* the sets of the table at t, and these permitted and effective ones */
+static struct nb_step *add_caps(struct nb_builder *b, int t, uint64_t permitted,
+				uint64_t effective)
+{
+	uint64_t p = capfield(b, t, "permitted", 0);
+	uint64_t i = capfield(b, t, "inheritable", 0);
+	uint64_t e = capfield(b, t, "effective", p);
+	struct nb_step *s = nb_step(b, NB_STEP_CAPS);
+
+	s->x = p | permitted;
+	s->y = i;
+	s->z = e | effective;
+	return s;
+}
+
+static void add_sets(struct nb_builder *b, int t)
+{
+	add_caps(b, t, 0, 0);
+	nb_stepx(b, NB_STEP_AMBIENT, capfield(b, t, "ambient", 0));
+}
+
+/* a filter needs CAP_SYS_ADMIN where new privileges have not been given up */
+static bool needs_admin(struct nb_builder *b)
+{
+	return !no_new_privs(b) && nb_hasfilter(b);
+}
+
+/*
+ * Whether the program's capabilities become its own only when all else is done.
+ * An nsbox-init that stays has all of them permitted, none of the others
+ * effective: a program that has less may not trace it, and make it do what the
+ * filter, which is not on it, keeps the program from.
+ */
+static bool late(struct nb_builder *b)
+{
+	return b->l->supervise || needs_admin(b);
+}
+
+/* Where there is no such capability to raise, the filter's step says so. */
+void nb_addlast(struct nb_builder *b)
+{
+	lua_State *L = b->L;
+	int t = 0;
+
+	if (lua_getfield(L, b->table, "caps") != LUA_TNIL)
+		t = lua_gettop(L);
+	if (t && needs_admin(b))
+		add_caps(b, t, every(b), UINT64_C(1) << CAP_SYS_ADMIN)->flags =
+		    NB_TRY;
+	if (nb_hasfilter(b))
+		nb_putfilter(b);
+	if (t && late(b))
+		add_sets(b, t);
+	lua_pop(L, 1);
+}
+
 /* bounding set, ids, the other sets: the order of runc and crun.  Changing
  * from root clears the capabilities, unless keepcaps says otherwise */
 void nb_addprivilege(struct nb_builder *b, int pdeathsig)
 {
 	lua_State *L = b->L;
-	uint64_t uid = 0, gid = 0, permitted, inheritable, ambient;
+	uint64_t uid = 0, gid = 0;
 	bool has_uid = idfield(b, "uid", &uid);
 	bool has_gid = idfield(b, "gid", &gid);
-	struct nb_step *s;
 	int t = 0;
 
 	if (lua_getfield(L, b->table, "caps") != LUA_TNIL) {
@@ -82,20 +150,14 @@ void nb_addprivilege(struct nb_builder *b, int pdeathsig)
 		nb_stepx(b, NB_STEP_UID, uid);
 	if (t && has_uid)
 		nb_stepx(b, NB_STEP_KEEPCAPS, 0);
-	if (t) {
-		permitted = capfield(b, t, "permitted", 0);
-		inheritable = capfield(b, t, "inheritable", 0);
-		ambient = capfield(b, t, "ambient", 0);
-		s = nb_step(b, NB_STEP_CAPS);
-		s->x = permitted;
-		s->y = inheritable;
-		s->z = capfield(b, t, "effective", permitted);
-		nb_stepx(b, NB_STEP_AMBIENT, ambient);
-	}
+	if (t && late(b))
+		add_caps(b, t, every(b), 0)->flags = NB_TRY;
+	else if (t)
+		add_sets(b, t);
 	lua_pop(L, 1);
 	/* a change of ids cleared it */
 	if ((has_uid || has_gid) && pdeathsig)
 		nb_stepx(b, NB_STEP_PDEATHSIG, (uint64_t)pdeathsig);
-	if (nb_fieldbool(L, b->table, "no_new_privs", false))
+	if (no_new_privs(b))
 		nb_step(b, NB_STEP_NNP);
 }

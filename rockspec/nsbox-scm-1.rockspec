@@ -15,6 +15,7 @@ dependencies = { "lua ~> 5.4", "luafilesystem >= 1.8" }
 external_dependencies = {
   LIBCAP = { header = "sys/capability.h" },
   LIBNL3 = { header = "libnl3/netlink/netlink.h" },
+  LIBSECCOMP = { header = "seccomp.h" },
   LIBNFTABLES = { header = "nftables/libnftables.h" },
 }
 build = {

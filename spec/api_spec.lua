@@ -63,7 +63,8 @@ describe("the reference", function()
   end)
 end)
 
-for _, file in ipairs { "nsbox.so", "nsbox/sys/netlink.so", "nsbox/sys/nft.so" } do
+for _, file in ipairs { "nsbox.so", "nsbox/sys/netlink.so", "nsbox/sys/nft.so",
+  "nsbox/sys/seccomp.so" } do
   describe(file, function()
     it("exports what a host may call and nothing else", function()
       local build = os.getenv "NSBOX_BUILD" or "build"

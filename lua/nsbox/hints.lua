@@ -25,7 +25,7 @@ local families = {
   write = "mounts", mask = "mounts", symlink = "mounts", file = "mounts", directory = "mounts",
   idmap = "mounts",
   exec = "programs", cwd = "programs", stdio = "programs", caps = "programs",
-  bounding = "programs", ambient = "programs", no_new_privs = "programs",
+  bounding = "programs", ambient = "programs", no_new_privs = "programs", seccomp = "programs",
   setsid = "programs", init = "programs", user = "programs", gate = "programs",
   started = "programs",
   link_add = "network", link_set = "network", link_del = "network", link_get = "network",

@@ -185,6 +185,18 @@ end)
 
 probe("memfd_exec", "nsbox-init, which runs from a memfd", box({ "pid" }, { init = true }))
 
+probe("seccomp", "a filter of system calls on a program", function()
+  return launch { no_new_privs = true, seccomp = sys.process.filter {} }
+end)
+
+probe("libseccomp", "seccomp filters of one's own", function()
+  local found, why = pcall(require, "nsbox.sys.seccomp")
+  if found then
+    return true
+  end
+  return false, tostring(why):match "^[^\n]*", "install the package libseccomp2"
+end)
+
 -- runs f with rtnetlink in a network namespace of its own
 local function network(f)
   local netlink = sys.netlink

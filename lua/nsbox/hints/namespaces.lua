@@ -65,7 +65,8 @@ local function userns_refused()
   end
   if seccomp_filter() then
     return "a seccomp filter is on this process, probably an outer container's: allow clone "
-      .. "and unshare with CLONE_NEWUSER there (docker: --security-opt seccomp=unconfined)"
+      .. "and unshare with CLONE_NEWUSER there (a box of nsbox: seccomp = false; docker: "
+      .. "--security-opt seccomp=unconfined)"
   end
   return "the kernel refused the user namespace: a security module (SELinux, AppArmor) may "
     .. "forbid it, or our own uid or gid has no mapping in the user namespace around us"

@@ -273,6 +273,23 @@ M.setsid = {
   end,
 }
 
+local function no_filter()
+  return "this kernel takes no such filter (CONFIG_SECCOMP_FILTER), or an outer container keeps "
+    .. "programs from installing any"
+end
+
+M.seccomp = {
+  EACCES = function()
+    return "a filter needs no_new_privs, or CAP_SYS_ADMIN in the box: leave no_new_privs true, or "
+      .. "take seccomp = false"
+  end,
+  EINVAL = no_filter,
+  EPERM = no_filter,
+  ENOMEM = function()
+    return "all filters on a process have at most 32768 instructions together"
+  end,
+}
+
 M.no_new_privs = {
   EINVAL = function()
     return "this kernel has no no_new_privs (before Linux 3.5)"
