@@ -16,6 +16,7 @@ local parts = {
   scope = { "nsbox.scope" },
   box = { "nsbox.scope", "box" },
   ns = { "nsbox.ns" },
+  seccomp = { "nsbox.seccomp" },
   wait = { "nsbox.waits", "any" },
   loop = { "nsbox.wait", "loop" },
   try = { "nsbox.error", "try" },

@@ -349,14 +349,17 @@ describe("nsbox.run says what failed and what to do:", function()
     local dir = tmpdir()
     os.execute("chmod 755 " .. dir)
     spew(dir .. "/inner.lua", inner)
-    local function outer(bare)
-      return output { os.getenv "LUA" or "lua5.4", dir .. "/inner.lua", bare = bare,
-        env = { "*", LUA_PATH = package.path, LUA_CPATH = package.cpath } }
+    local function outer(o)
+      o[1], o[2] = os.getenv "LUA" or "lua5.4", dir .. "/inner.lua"
+      o.env = { "*", LUA_PATH = package.path, LUA_CPATH = package.cpath }
+      return output(o)
     end
-    local text = outer(false)
+    assert.matches("^run: clone: Operation not permitted %(EPERM%)\n  hint: a seccomp filter is on "
+      .. "this process.*%(a box of nsbox: seccomp = false", (outer { stderr = "null" }))
+    local text = outer { seccomp = false }
     assert.matches("^run: mount /proc: Operation not permitted %(EPERM%)\n  hint: parts of our own "
       .. "/proc are mounted over .*bare = true.*{ pid = false }%)\n0\texit 0", text)
-    assert.matches("^exit 1 in", (outer(true)))
+    assert.matches("^exit 1 in", (outer { bare = true }))
   end)
 
   -- as an ordinary user with ids of his own, in a mount namespace to lie in

@@ -105,8 +105,10 @@ function M.make(part, o, level)
     ground = (bridge and bridge._part or part):ground()
     return ground
   end)
+  -- of the programs in it; what makes it a box works without
+  local filter = p.seccomp
   if idle then
-    p.argv, p.idle = nil, true
+    p.argv, p.idle, p.seccomp = nil, true, nil
   else
     p.gate = true
   end
@@ -129,6 +131,7 @@ function M.make(part, o, level)
   self.name, self.links, self._scope, self._island = o.name, {}, part.scope,
     ground.handles and ground
   self._plan, self._kinds, self._options, self._created = p, kinds, o, not idle
+  self._programs_filter = filter
   if o.name then
     boxes[o.name], M.named[o.name] = self, self
   end
@@ -243,7 +246,8 @@ local function place_of(self, op, level)
     join = join, name = tostring(self), setsid = p.setsid,
     uid = p.uid or mapped and 0, gid = p.gid or mapped and 0, groups = p.groups,
     setgroups = p.maps and p.maps.setgroups,
-    caps = p.caps, no_new_privs = p.no_new_privs, home = mapped and "/root" or "/",
+    caps = p.caps, no_new_privs = p.no_new_privs, seccomp = self._programs_filter,
+    home = mapped and "/root" or "/",
     own_root = self._options.rootfs ~= nil,
     read = function(path)
       local dir <close> = require("nsbox.sys.fd").open(root, { "path", "directory" })

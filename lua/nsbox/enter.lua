@@ -1,8 +1,8 @@
 --- Running something in namespaces that exist: exec, spawn, call.
 --
 -- A place says what to enter and with how much power:
--- `{ join = handles, uid, gid, groups, setgroups, caps, no_new_privs, home, read,
--- name, own_root }`.
+-- `{ join = handles, uid, gid, groups, setgroups, caps, no_new_privs, seccomp, home,
+-- read, name, own_root }`.
 --
 -- setns(2), nsenter(1)
 --
@@ -46,6 +46,7 @@ local function plan_of(op, place, o, level)
     groups = place.setgroups ~= "deny" and (user and user.groups or place.groups) or nil,
     caps = place.caps,
     no_new_privs = place.no_new_privs,
+    seccomp = place.seccomp,
     pdeathsig = "KILL",
   }
   local wrong = program.add_cwd(plan, o, enters_mnt(place), place.own_root)
@@ -180,7 +181,7 @@ function M.call(place, level, f, ...)
     streams:close(true)
     require("nsbox.error").spawn_failed("call", plan, bytes, errno, step, subject)
   end
-  local p <close> = process.adopt(handle, streams, o.timeout)
+  local p <close> = process.adopt(handle, streams, o.timeout, nil, nil, plan.seccomp)
   local text = collect(bytes, p)
   local result = p:wait()
   return answer(place, result, sys.results(text))

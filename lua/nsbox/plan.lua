@@ -125,6 +125,13 @@ local function sysctl(value)
   return require("nsbox.setting").check(value)
 end
 
+local function seccomp(value)
+  if type(value) == "boolean" then
+    return value
+  end
+  return require("nsbox.seccomp").check(value)
+end
+
 local fields = {
   net = { net, doc = "a bridge, { bridge, name =, INTERFACE }, or a list: networks at birth" },
   name = { "string", max = 64, min = 1, doc = "identity, and default of hostname" },
@@ -143,6 +150,8 @@ local fields = {
   forward = { "boolean", doc = "a router: it forwards IPv4 and IPv6" },
   caps = { caps, doc = "capabilities kept, \"all\", or {}; ambient = list" },
   no_new_privs = { "boolean", doc = "no setuid program gains anything (true; bare: false)" },
+  seccomp = { seccomp, none = true, doc = "true: the built-in filter (bare: false); { allow =, "
+    .. "deny =, errno = }: changes of it; an OCI profile: a table, or a file's path" },
   time_offsets = { offsets, doc = "{ monotonic =, boottime = } in seconds" },
 }
 for key, field in next, program.fields do
@@ -282,6 +291,26 @@ local function add_caps(plan, o, privileged)
     inheritable = ambient, ambient = ambient }
 end
 
+-- the built-in one, by the list of capabilities: most often that of the defaults
+local builtin = setmetatable({}, { __mode = "k" })
+
+local function add_filter(plan, o, privileged, op)
+  local choice = o.seccomp
+  if choice == nil then
+    choice = not o.bare
+  end
+  if not choice then
+    return
+  end
+  local kept = plan.caps and plan.caps.permitted or privileged and "all" or {}
+  if choice ~= true then
+    plan.seccomp = require("nsbox.seccomp").bytes(choice, kept, op)
+    return
+  end
+  builtin[kept] = builtin[kept] or process.filter(kept)
+  plan.seccomp = builtin[kept]
+end
+
 -- ping sends with an ordinary socket where the group may; all mapped ones may
 local function ping_range(plan)
   local ranges = plan.maps and plan.maps.gid
@@ -408,6 +437,7 @@ function M.build(o, op, level, ground)
   add_network(plan, o, chosen)
   local privileged = chosen.user or island or euid == 0
   add_caps(plan, o, privileged)
+  add_filter(plan, o, privileged, op)
   plan.setsid = not o.bare
   plan.init = o.init
   plan.env, plan.path = program.environment(o.env, user and user.home

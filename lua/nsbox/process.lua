@@ -53,7 +53,7 @@ function M.start(op, plan, streams, timeout, class)
     end
     failed(op, plan, message, errno, step, subject)
   end
-  return M.adopt(handle, streams, timeout, started, class)
+  return M.adopt(handle, streams, timeout, started, class, plan.seccomp)
 end
 
 --- Makes a process of a handle.
@@ -62,8 +62,9 @@ end
 -- @tparam ?number timeout seconds of life
 -- @tparam[opt] number started on the clock of `wait.now`; default now
 -- @tparam[opt] table class the metatable, default that of a process
+-- @tparam[opt] string filter its seccomp filter
 -- @treturn nsbox.Process
-function M.adopt(handle, streams, timeout, started, class)
+function M.adopt(handle, streams, timeout, started, class, filter)
   started = started or wait.now()
   streams:handed_over()
   local self = setmetatable({
@@ -76,6 +77,7 @@ function M.adopt(handle, streams, timeout, started, class)
     _streams = streams,
     _started = started,
     _timeout = timeout,
+    _filter = filter,
     _deadline = timeout and started + timeout,
   }, class or Process)
   wait.join(self)
@@ -99,7 +101,7 @@ local function look(self)
   local seconds = wait.now() - self._started
   -- it may have ended by itself just before
   local timeout = value == "KILL" and self._killed or nil
-  self._result = require("nsbox.result").new(how, value, seconds, timeout)
+  self._result = require("nsbox.result").new(how, value, seconds, timeout, self._filter)
   self._streams:collect(self._result)
   self._streams:close()
   return self._result

@@ -11,7 +11,7 @@ local TIMEOUT_STATUS <const> = 124
 ---@field status integer as in the shell: code, 128 + signal, 124 for a time-out
 ---@field code? integer exit code
 ---@field signal? string "KILL"
----@field reason string "exit", "signal", "timeout" or "unknown"
+---@field reason string "exit", "signal", "timeout", "seccomp" or "unknown"
 ---@field stdout? string captured text, raw
 ---@field stderr? string
 ---@field truncated? boolean more came than `limit`
@@ -22,6 +22,9 @@ local Result = { __name = "nsbox.result" }
 local function headline(r)
   if r.reason == "timeout" then
     return ("killed by %s: timeout after %g s"):format(r.signal or "KILL", r.timeout)
+  elseif r.reason == "seccomp" then
+    return ("killed by %s in %.3f s: its seccomp filter does not allow what it did")
+      :format(r.signal, r.seconds)
   elseif r.signal then
     return ("killed by %s in %.3f s"):format(r.signal, r.seconds)
   elseif r.reason == "unknown" then
@@ -74,14 +77,19 @@ end
 -- @tparam integer|string value code or signal
 -- @tparam number seconds it ran
 -- @tparam ?number timeout it was killed after so many seconds
+-- @tparam ?string filter its seccomp filter
 -- @treturn nsbox.Result
-function M.new(how, value, seconds, timeout)
+function M.new(how, value, seconds, timeout, filter)
   local r = { seconds = seconds, reason = how or "unknown" }
   if how == "exit" then
     r.code, r.status = value, value
   elseif how == "signal" then
     r.signal = value
     r.status = value == "RT" and 128 or 128 + process.signal(value)
+    -- a filter without such an answer has killed nobody
+    if value == "SYS" and filter and require("nsbox.filter").kills(filter) then
+      r.reason = "seccomp"
+    end
   else
     r.status = 255
   end

@@ -27,6 +27,7 @@ local function absolute(path)
 end
 
 local LIMIT <const> = absolute(BUILD .. "/bench/limit")
+local FILTER <const> = " -s " .. absolute(BUILD .. "/filter.bin")
 local TRUE <const> = absolute(BUILD .. "/bench/true")
 local QUICK <const> = absolute(BUILD .. "/bench/quick")
 
@@ -135,13 +136,14 @@ local function warm()
     local base = new(list, "limit" .. with, limit("-m vfork", net))
     new(list, "`sys.process.spawn`" .. with, worker("spawn", net), base)
     small[#small + 1] = new(list, "`nsbox.run`, bare" .. with, worker("bare", net), base)
-    base = new(list, "limit of a default box" .. with, limit("-d -m vfork", net))
+    base = new(list, "limit of a default box" .. with, limit("-d" .. FILTER .. " -m vfork", net))
     small[#small + 1] = new(list, "default box, own ids" .. with, worker("self", net), base)
     if ROOT then
-      base = new(list, "limit of root's default box" .. with, limit("-d -r -m fork", net))
+      base = new(list, "limit of root's default box" .. with,
+        limit("-d" .. FILTER .. " -r -m fork", net))
       small[#small + 1] = new(list, "root's default box" .. with, worker("box", net), base)
       new(list, "(its limit where the child shares the memory)" .. with,
-        limit("-d -r -m vm", net), base)
+        limit("-d" .. FILTER .. " -r -m vm", net), base)
     end
   end
   local big = {}

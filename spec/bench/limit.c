@@ -5,11 +5,13 @@
  * mounts /proc, execs and waits, N times in one process; with -d also what a
  * default box does, by the same system calls, one after another.
  *
- *   limit [-n N] [-m vfork|vm|fork] [-k KIND,...] [-d] [-r] [-b MB] PROGRAM
+ *   limit [-n N] [-m vfork|vm|fork] [-k KIND,...] [-d] [-s FILE] [-r] [-b MB]
+ * PROGRAM
  *
  *   -m  vfork: the child shares our memory and writes its own map; vm: the
  *       same, but we go on; fork: it has a copy, and we write the maps
  *   -d  the defences of a default box
+ *   -s  and this seccomp filter
  *   -r  root's range of ids instead of our own, and become root in there
  *   -b  with so many MB resident
  *
@@ -18,6 +20,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -72,6 +76,7 @@ static const char *const readonly_paths[] = {"/proc/bus",	    "/proc/fs",
 static enum { VFORK, VM, FORK } how;
 static int flags;
 static bool box, range;
+static struct sock_fprog filter;
 static char **program, *stack, map[64];
 static int gate[2];
 /* a child that shares our memory says here what went wrong */
@@ -170,6 +175,9 @@ static void drop(void)
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	setsid();
+	if (filter.len &&
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+		give_up("seccomp");
 }
 
 static int child(void *unused)
@@ -310,12 +318,25 @@ static int kinds_of(char *list)
 	return f;
 }
 
+static void take_filter(const char *path)
+{
+	static struct sock_filter insns[BPF_MAXINSNS];
+	FILE *f = fopen(path, "rb");
+
+	if (!f)
+		complain(path);
+	filter.len =
+	    (unsigned short)fread(insns, sizeof(*insns), BPF_MAXINSNS, f);
+	filter.filter = insns;
+	fclose(f);
+}
+
 int main(int argc, char **argv)
 {
 	int opt, n = 300;
 	double *took, sum = 0;
 
-	while ((opt = getopt(argc, argv, "+n:m:k:drb:")) != -1) {
+	while ((opt = getopt(argc, argv, "+n:m:k:ds:rb:")) != -1) {
 		if (opt == 'n')
 			n = atoi(optarg);
 		else if (opt == 'm' && strcmp(optarg, "fork") == 0)
@@ -326,6 +347,8 @@ int main(int argc, char **argv)
 			flags = kinds_of(optarg);
 		else if (opt == 'd')
 			box = true;
+		else if (opt == 's')
+			take_filter(optarg);
 		else if (opt == 'r')
 			range = true;
 		else if (opt == 'b')

@@ -118,7 +118,8 @@ local parts = {
     return m.attr and m.attr ~= "/" or m.source and m.source == m.target
   end) },
   { "capabilities", without "caps" },
-  { "no_new_privs", without "no_new_privs" },
+  { "filter of system calls", without "seccomp" },
+  { "no_new_privs and the filter", without("no_new_privs", "seccomp") },
   { "setsid", without "setsid" },
   { "killed with its parent", without "pdeathsig" },
   { "loopback up", without "lo" },

@@ -1,0 +1,137 @@
+-- Profiles of container runtimes, as rules for libseccomp.
+
+local oci = require "nsbox.oci"
+local machine = require "nsbox.machine"
+
+local KNOWN = { read = true, write = true, clone = true, bpf = true, ptrace = true }
+
+local function read(syscalls, has, more)
+  local t = { defaultAction = "SCMP_ACT_ERRNO", syscalls = syscalls }
+  for key, value in pairs(more or {}) do t[key] = value end
+  return oci.read(t, has or {}, "x86_64", KNOWN)
+end
+
+-- "read allow, write errno 5" …
+local function rules(...)
+  local profile = assert(read(...))
+  local words = {}
+  for i, rule in ipairs(profile.rules) do
+    words[i] = rule.call .. " " .. rule.action .. (rule.errno and " " .. rule.errno or "")
+    for _, arg in ipairs(rule.args) do
+      words[i] = ("%s %d%s%d,%d"):format(words[i], arg.index, arg.op, arg.value, arg.value2)
+    end
+  end
+  return table.concat(words, "; ")
+end
+
+local function group(names, more)
+  local g = { names = names, action = "SCMP_ACT_ALLOW" }
+  for key, value in pairs(more or {}) do g[key] = value end
+  return g
+end
+
+describe("nsbox.oci", function()
+  it("reads actions, errnos and names", function()
+    assert.equal("read allow; write errno 1; ptrace errno 38; bpf trap; clone kill_process",
+      rules { group { "read" }, group({ "write" }, { action = "SCMP_ACT_ERRNO" }),
+        group({ "ptrace" }, { action = "SCMP_ACT_ERRNO", errnoRet = 38 }),
+        group({}, { name = "bpf", action = "SCMP_ACT_TRAP" }),
+        group({ "clone" }, { action = "SCMP_ACT_KILL_PROCESS" }) })
+    local profile = read({}, {}, { defaultErrnoRet = 95 })
+    assert.same({ "errno", 95 }, { profile.action, profile.errno })
+    profile = read({}, {}, { defaultAction = "SCMP_ACT_KILL" })
+    assert.same({ "kill_thread" }, { profile.action, profile.errno })
+  end)
+
+  it("reads arguments; one twice means either", function()
+    assert.equal("clone allow 0masked_eq2114060288,0 1ne3,0", rules { group({ "clone" }, { args = {
+      { index = 0, value = 2114060288, op = "SCMP_CMP_MASKED_EQ" },
+      { index = 1, value = 3, op = "SCMP_CMP_NE" } } }) })
+    assert.equal("read allow 0eq1,0; read allow 0eq2,0", rules { group({ "read" }, { args = {
+      { index = 0, value = 1, op = "SCMP_CMP_EQ" }, { index = 0, value = 2, op = "SCMP_CMP_EQ" },
+    } }) })
+  end)
+
+  it("reads for whom a group is", function()
+    local of_cap = { group({ "bpf" }, { includes = { caps = { "CAP_BPF", "CAP_CHOWN" } } }),
+      group({ "read" }, { excludes = { caps = { "CAP_BPF" } } }) }
+    assert.equal("read allow", rules(of_cap))
+    assert.equal("", rules(of_cap, { bpf = true }))
+    assert.equal("bpf allow", rules(of_cap, { bpf = true, chown = true }))
+    assert.equal("read allow", rules { group({ "read" }, { includes = { arches = { "arm64",
+      "amd64" } } }), group({ "write" }, { includes = { arches = { "s390x" } } }),
+      group({ "clone" }, { excludes = { arches = { "amd64" } } }) })
+    local real = machine.sysctl
+    finally(function() machine.sysctl = real end)
+    local of_kernel = { group({ "ptrace" }, { includes = { minKernel = "4.8" } }),
+      group({ "bpf" }, { excludes = { minKernel = "5.10" } }) }
+    for release, want in pairs { ["4.7.99"] = "bpf allow", ["4.8.0"] = "ptrace allow; bpf allow",
+      ["5.9-x"] = "ptrace allow; bpf allow", ["5.10.1"] = "ptrace allow", ["6.1"] = "ptrace allow",
+    } do
+      machine.sysctl = function() return release end
+      assert.equal(want, rules(of_kernel))
+    end
+  end)
+
+  it("reads architectures, in both forms", function()
+    local profile = read({}, {}, { architectures = { "SCMP_ARCH_X86_64", "SCMP_ARCH_X32" } })
+    assert.same({ "x86_64", "x32" }, profile.arches)
+    profile = read({}, {}, { archMap = {
+      { architecture = "SCMP_ARCH_AARCH64", subArchitectures = { "SCMP_ARCH_ARM" } },
+      { architecture = "SCMP_ARCH_X86_64", subArchitectures = { "SCMP_ARCH_X86" } } } })
+    assert.same({ "x86" }, profile.arches)
+  end)
+
+  it("takes what JSON has for nothing", function()
+    local dkjson = require "dkjson"
+    local profile = assert(oci.read(dkjson.decode [[{ "defaultAction": "SCMP_ACT_ERRNO",
+      "defaultErrnoRet": null, "archMap": null, "syscalls": [ { "names": ["read"],
+      "action": "SCMP_ACT_ALLOW", "args": null, "comment": "", "includes": {}, "excludes": null },
+      { "names": ["write"], "action": "SCMP_ACT_ALLOW", "args": [ { "index": 0,
+      "value": 4294967295, "op": "SCMP_CMP_EQ" } ] } ] }]], {}, "x86_64", KNOWN))
+    assert.equal(2, #profile.rules)
+    assert.equal(0xffffffff, profile.rules[2].args[1].value)
+    assert.equal("integer", math.type(profile.rules[2].args[1].value))
+  end)
+
+  it("leaves out what is allowed and unknown, not what is refused and unknown", function()
+    assert.equal("read allow", rules { group { "read", "from_the_future" } })
+    local profile, message = read { group({ "ptrac" }, { action = "SCMP_ACT_ERRNO" }) }
+    assert.is_nil(profile)
+    assert.equal("syscalls[1].names[1]: 'ptrac' is no system call (did you mean 'ptrace'?)",
+      message)
+  end)
+
+  it("says what is wrong, and where", function()
+    local function wrong(want, ...)
+      local profile, message = read(...)
+      assert.is_nil(profile)
+      assert.equal(want, message)
+    end
+    wrong("syscalls: expected a list, got a number", 3)
+    wrong("syscalls[1]: expected a table, got a string", { "read" })
+    wrong("syscalls[1]: unknown option 'nam' (did you mean 'name'?)", { { nam = "x" } })
+    wrong("syscalls[1].action: expected a word, got nothing", { { name = "read" } })
+    wrong("syscalls[1].errnoRet: expected an integer, got '1.5'",
+      { group({ "read" }, { action = "SCMP_ACT_ERRNO", errnoRet = 1.5 }) })
+    wrong("syscalls[1].names[1]: expected a name, got a number", { group { 1 } })
+    wrong("syscalls[1].args[1].index: expected between 0 and 5, got 6", { group({ "read" },
+      { args = { { index = 6, op = "SCMP_CMP_EQ" } } }) })
+    wrong("syscalls[1].args[1].value: expected an integer, got '1.844674407371e+19'",
+      { group({ "read" }, { args = { { index = 0, op = "SCMP_CMP_EQ", value = 2.0 ^ 64 } } }) })
+    wrong("syscalls[1].includes: unknown option 'cap' (did you mean 'caps'?)",
+      { group({ "read" }, { includes = { cap = {} } }) })
+    wrong("syscalls[1].includes.minKernel: expected a version like '4.8', got 'four'",
+      { group({ "read" }, { includes = { minKernel = "four" } }) })
+    wrong("architectures[1]: expected a name like 'SCMP_ARCH_X86_64', got 'amd64'", {}, {},
+      { architectures = { "amd64" } })
+    wrong("unknown option 'listenerPath'", {}, {}, { listenerPath = "/x" })
+    wrong("unknown option 'flags'", {}, {}, { flags = {} })
+  end)
+
+  it("is taken for one by its words", function()
+    assert.is_true(oci.is { defaultAction = "x" })
+    assert.is_true(oci.is { syscalls = {} })
+    assert.is_false(oci.is { deny = {} })
+  end)
+end)

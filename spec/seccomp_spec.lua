@@ -1,0 +1,327 @@
+-- The option `seccomp`: what a box refuses, and how that is changed.
+
+local boxes = require "boxes"
+local dkjson = require "dkjson"
+local nsbox = require "nsbox"
+local output = boxes.output
+
+local ATTACK = (os.getenv "NSBOX_TREE" or require("lfs").currentdir()) .. "/build/attack"
+
+-- each attack → what came of it, in a box with these options
+local function attacks(o)
+  o[1], o[2] = "sh", "-c"
+  o[3] = ATTACK .. " $(" .. ATTACK .. ")"
+  local text = output(o)
+  local found = {}
+  for name, result in text:gmatch "(%S+) ([^\n]*)\n" do found[name] = result end
+  return found
+end
+
+-- the line Seccomp of a process, as the kernel shows it
+local function mode(pid)
+  return slurp(("/proc/%s/status"):format(pid)):match "\nSeccomp:%s*(%d)"
+end
+
+describe("a default box", function()
+  needs("maps", "pidns", "procmount", "seccomp")
+
+  local without
+
+  it("refuses what reaches beyond it, and no kernel does so by itself", function()
+    without = attacks { seccomp = false }
+    local with, rows = attacks {}, 0
+    for name, alone in pairs(without) do
+      if name ~= "trace_init" then
+        rows = rows + 1
+        local want = name == "clone3" and "ENOSYS" or "EPERM"
+        -- a kernel that runs no i386 programs
+        if alone:find "^signal" then want = alone end
+        assert.equal(name .. " " .. want, name .. " " .. with[name])
+        -- in a box that hides calls nothing shows that it is this filter
+        if cell ~= "enosys" then
+          assert.is_true(alone:find "^signal" ~= nil or alone ~= want, name .. " proves nothing")
+        end
+      end
+    end
+    assert.is_true(rows >= 35)
+  end)
+
+  it("refuses them in every way into it", function()
+    local box <close> = nsbox.box { init = true, "sleep", "1000" }
+    box:start()
+    local WANT = "unshare_user EPERM\ntiocsti EPERM\ntrace_init EPERM\n"
+    local command = { ATTACK, "unshare_user", "tiocsti", "trace_init" }
+    assert.equal(WANT, box:exec(command).stdout)
+    local p <close> = box:spawn { "sleep", "1000" }
+    assert.equal("2", mode(p.pid))
+    assert.equal("2", box:call(function()
+      return io.open "/proc/self/status":read "a":match "\nSeccomp:%s*(%d)"
+    end))
+    local idle <close> = nsbox.box {}
+    assert.equal(WANT, idle:exec(command).stdout)
+    -- who set the box up is not filtered, and nobody inside has it do anything
+    assert.equal(mode "self", mode(idle.pid))
+    assert.equal(mode "self", mode(box.pid))
+  end)
+
+  it("runs ordinary programs", function()
+    local script = [[set -e
+      ls -l / >/dev/null
+      perl -e 'print "perl\n"' || echo perl
+      ping -c 1 -W 5 127.0.0.1 >/dev/null && echo ping
+      printf 'int main(void){return 0;}' >/tmp/x.c
+      cc -o /tmp/x /tmp/x.c && /tmp/x && echo cc
+      sort /etc/passwd | tail -n 1 >/dev/null
+      tar -cf /tmp/x.tar -C /tmp x.c && tar -tf /tmp/x.tar
+      (trap 'echo trap' TERM; sh -c 'kill -TERM $PPID')
+      echo $(setpriv --dump >/dev/null && echo setpriv)
+    ]]
+    local text, r = output { "sh", "-c", script, tmpfs = "/tmp", stderr = "stdout" }
+    assert.equal("perl\nping\ncc\nx.c\ntrap\nsetpriv\n", text, tostring(r))
+  end)
+
+  it("has threads", function()
+    local dir = tmpdir()
+    spew(dir .. "/t.c", [[
+      #include <pthread.h>
+      #include <stdio.h>
+      static void *f(void *p) { (*(int *)p)++; return p; }
+      int main(void) {
+        pthread_t t; int n = 0;
+        for (int i = 0; i < 10; i++)
+          if (pthread_create(&t, NULL, f, &n) || pthread_join(t, NULL)) return 1;
+        printf("%d\n", n);
+        return 0;
+      }]])
+    local command = "export LD_PRELOAD=; cc -pthread -o %s/t %s/t.c"
+    assert.equal(0, select(2, sh(command:format(dir, dir))))
+    assert.equal("10\n", (output { dir .. "/t" }))
+  end)
+
+  it("lets a shell's input alone, on a terminal of its own", function()
+    -- script(1) makes a terminal and is its session's leader; the kernel may forbid it as well
+    local text = output { "script", "-qec", ATTACK .. " tiocsti", "/dev/null", stderr = "stdout" }
+    if text:find "tiocsti" then assert.matches("tiocsti EPERM", text) end
+    assert.is_nil(text:find "tiocsti ok")
+  end)
+
+  it("has the filter whether or not it gave up privileges", function()
+    for _, o in ipairs { {}, { init = true }, { caps = "all" }, { caps = { "chown" } },
+      { caps = { ambient = "chown" } } } do
+      o.no_new_privs = false
+      o[1], o[2], o[3] = "grep", "-E", "^(CapPrm|CapEff|CapAmb|NoNewPrivs|Seccomp):"
+      o[4] = "/proc/self/status"
+      local filtered = output(o)
+      o.seccomp, o.stdout = false, nil
+      local plain = output(o)
+      assert.equal(plain:gsub("Seccomp:\t%d", "Seccomp:\t2"), filtered)
+      assert.matches("NoNewPrivs:\t0\n", filtered)
+    end
+  end)
+
+  it("lifts what its capabilities are for", function()
+    local with = attacks { caps = "all" }
+    for _, name in ipairs { "unshare_user", "clone_user", "mount", "setns", "kcmp", "open_tree",
+      "clone3", "settimeofday", "set_mempolicy" } do
+      assert.equal(name .. " " .. without[name], name .. " " .. with[name])
+    end
+    for _, name in ipairs { "keyctl", "tiocsti", "io_uring_setup", "userfaultfd", "af_vsock",
+      "personality" } do
+      assert.equal(name .. " EPERM", name .. " " .. with[name])
+    end
+    with = attacks { caps = { "sys_ptrace" } }
+    assert.equal("ok EPERM", with.kcmp .. " " .. with.unshare_user)
+  end)
+end)
+
+describe("the option seccomp", function()
+  needs("maps", "pidns", "procmount", "seccomp")
+
+  local STATUS = "grep -c '^Seccomp:.2' /proc/self/status; exit 0"
+
+  it("is on but for a bare box", function()
+    local function filtered(o)
+      o[1], o[2], o[3] = "sh", "-c", STATUS
+      return (output(o))
+    end
+    -- the cells box and enosys have a filter around them
+    local around = mode "self" == "2" and "1\n" or "0\n"
+    assert.equal("1\n", filtered {})
+    assert.equal("1\n", filtered { seccomp = true })
+    assert.equal(around, filtered { seccomp = false })
+    assert.equal(around, filtered { bare = true })
+    assert.equal("1\n", filtered { bare = true, no_new_privs = true, seccomp = true })
+    assert.equal("EPERM", attacks { bare = true, no_new_privs = true, seccomp = true }.keyctl)
+  end)
+
+  it("allows and denies on top of the built-in filter", function()
+    local with = attacks { seccomp = { allow = { "keyctl", "unshare" } } }
+    local without = attacks { seccomp = false }
+    assert.equal(without.keyctl, with.keyctl)
+    assert.equal(without.unshare_user, with.unshare_user)
+    assert.equal("EPERM EPERM", with.add_key .. " " .. with.clone_user)
+    local text, r = output { "sh", "-c", "mkdir /tmp/x || rmdir /tmp/y; kill -0 $$", tmpfs = "/tmp",
+      stderr = "stdout", seccomp = { deny = { "mkdir", "mkdirat", "rmdir", "unlinkat" },
+        errno = "EXDEV" } }
+    assert.equal(2, select(2, text:gsub("Invalid cross%-device link", "")), text)
+    assert.equal(0, r.status)
+  end)
+
+  it("holds for programs that enter", function()
+    local box <close> = nsbox.box { seccomp = { deny = { "mkdir", "mkdirat" }, errno = "ENOTTY" } }
+    assert.matches("Inappropriate ioctl", box:exec { "mkdir", "/tmp/x" }.stderr)
+    local ok, message = box:call(function() return require("lfs").mkdir "/tmp/x" end)
+    assert.is_nil(ok)
+    assert.matches("Inappropriate ioctl", message)
+  end)
+
+  it("says seccomp when it was the filter that ended the program", function()
+    local profile = { defaultAction = "SCMP_ACT_ALLOW", syscalls = { { names = { "getppid" },
+      action = "SCMP_ACT_KILL_PROCESS" } } }
+    local PPID = { "perl", "-e", "getppid" }
+    PPID.seccomp = profile
+    local _, r = output(PPID)
+    assert.same({ "seccomp", "SYS", 159, false }, { r.reason, r.signal, r.status, r.ok })
+    assert.matches("^killed by SYS in %d.%d+ s: its seccomp filter does not allow what it did$",
+      tostring(r))
+    PPID.init = true
+    _, r = output(PPID)
+    assert.equal("seccomp", r.reason)
+    local box <close> = nsbox.box { seccomp = profile }
+    assert.equal("seccomp", box:exec { "perl", "-e", "getppid" }.reason)
+    local err = select(2, pcall(function()
+      box:exec { "perl", "-e", "getppid", check = true }
+    end))
+    assert.equal("EXIT", err.code)
+    assert.matches("seccomp filter", err.detail)
+    -- a signal of somebody else's
+    _, r = output { "sh", "-c", "kill -SYS $$", init = true }
+    assert.same({ "signal", "SYS" }, { r.reason, r.signal })
+    _, r = output { "sh", "-c", "kill -SYS $$", init = true, seccomp = false }
+    assert.equal("signal", r.reason)
+  end)
+
+  it("takes a profile of a file, also inside of a configuration", function()
+    local path = tmpdir() .. "/profile.json"
+    local profile = { defaultAction = "SCMP_ACT_ALLOW", syscalls = { { names = { "mkdir",
+      "mkdirat" }, action = "SCMP_ACT_ERRNO", errnoRet = 18 } } }
+    for _, t in ipairs { profile, { ociVersion = "1.0.2", linux = { seccomp = profile } } } do
+      spew(path, dkjson.encode(t))
+      local text = output { "mkdir", "/tmp/x", tmpfs = "/tmp", stderr = "stdout", seccomp = path }
+      assert.matches("Invalid cross%-device link", text)
+    end
+    -- what is in the file counts, not its name
+    profile.syscalls[1].errnoRet = 25
+    spew(path, dkjson.encode(profile))
+    local text = output { "mkdir", "/tmp/x", tmpfs = "/tmp", stderr = "stdout", seccomp = path }
+    assert.matches("Inappropriate ioctl", text)
+  end)
+
+  it("blames a file that is none", function()
+    local dir = tmpdir()
+    local function fails(text, want)
+      local path = dir .. "/" .. #text
+      spew(path, text)
+      local err = boxes.failure { "true", seccomp = path }
+      assert.same({ "run", "seccomp", path }, { err.op, err.step, err.subject })
+      assert.matches(want, err.detail)
+    end
+    fails("", "JSON")
+    fails("[1, 2", "line 1")
+    fails("3", "no JSON object")
+    fails("{}", "defaultAction: expected a word, got nothing")
+    fails('{"defaultAction": "ALLOW"}', "expected one of 'SCMP_ACT_ALLOW'")
+    local err = boxes.failure { "true", seccomp = dir .. "/none" }
+    assert.equal("ENOENT", err.code)
+    err = boxes.failure { "true", seccomp = dir }
+    assert.equal("EISDIR", err.code)
+  end)
+
+  it("raises at the caller's line for misuse", function()
+    for _, case in ipairs {
+      { 1, "seccomp: expected true, false, a table or a path, got a number" },
+      { "", "seccomp: expected the path of a profile" },
+      { { deny = { "ptrac" } },
+        "seccomp: deny: 'ptrac' is no system call (did you mean 'ptrace'?)" },
+      { { allow = { "no_such_thing_at_all" } }, "allow: 'no_such_thing_at_all' is no system call" },
+      { { allow = "read" }, "expected a list of system calls, got a string" },
+      { { allow = { 3 } }, "allow: expected a name, got a number" },
+      { { alow = { "read" } }, "seccomp: unknown option 'alow' (did you mean 'allow'?)" },
+      { { "read" }, "seccomp: argument 1: takes none" },
+      { { errno = "EFOO" }, "errno: expected a name like 'EPERM', got 'EFOO'" },
+      { { errno = 1 }, "errno: expected a name like 'EPERM'" },
+      { { allow = { "read" }, deny = { "read" } }, "'read' is both in allow and in deny" },
+      { { defaultAction = "SCMP_ACT_ALOW" }, "did you mean 'SCMP_ACT_ALLOW'?" },
+      { { defaultAction = "SCMP_ACT_NOTIFY" }, "expected one of" },
+    } do
+      boxes.misuse({ "true", seccomp = case[1] }, case[2])
+    end
+  end)
+
+  it("needs libseccomp for filters of one's own, and only for these", function()
+    local out, status = lua("-", [[
+      local nsbox = require "nsbox"
+      package.preload["nsbox.sys.seccomp"] = function()
+        error "libseccomp.so.2: cannot open shared object file: No such file or directory"
+      end
+      print(nsbox.run { "true" } == 0)
+      local ok, err = pcall(nsbox.run, { "true", seccomp = { deny = { "ptrac" } } })
+      print(err.code, err.step, err)
+    ]])
+    assert.equal(0, status)
+    assert.matches("^true\nENOPKG\tseccomp\t.*libseccomp.so.2: cannot open.*"
+      .. "\n  hint: .*Debian: libseccomp2", out)
+  end)
+
+  it("is compiled once for the same content", function()
+    local sys = require "nsbox.sys.seccomp"
+    local real, n = sys.compile, 0
+    finally(function() sys.compile = real end)
+    sys.compile = function(...)
+      n = n + 1
+      return real(...)
+    end
+    for _ = 1, 3 do
+      output { "true", seccomp = { defaultAction = "SCMP_ACT_ALLOW", syscalls = { { names =
+        { "sync" }, action = "SCMP_ACT_LOG" } } } }
+    end
+    assert.equal(1, n)
+  end)
+
+  it("hints when the kernel does not take it #user", function()
+    local err = boxes.failure { "true", seccomp = true, bare = true, namespaces = { user = false,
+      mnt = false, pid = false, net = false, uts = false, ipc = false, cgroup = false } }
+    assert.same({ "EACCES", "seccomp" }, { err.code, err.step })
+    assert.matches("no_new_privs", err.hint)
+  end)
+end)
+
+describe("nsbox.seccomp.dump", function()
+  it("shows the built-in filter", function()
+    local text = nsbox.seccomp.dump()
+    assert.matches("\nallow: [^:]* accept accept4 access", text)
+    assert.matches("\nEPERM if argument 1 is 0x5412, 0x541c: ioctl\n", text)
+    assert.matches("\nEPERM if argument 0 has any bit of 0x7e020000: clone\n", text)
+    assert.matches("\nENOSYS: clone3\n", text)
+    assert.matches("\nENOSYS: everything else\n$", text)
+    for line in text:gmatch "[^\n]+" do assert.is_true(#line <= 100, line) end
+    local lifted = nsbox.seccomp.dump(true, "all")
+    assert.is_nil(lifted:find(": clone\n", 1, true))
+    assert.equal("none\n", nsbox.seccomp.dump(false))
+  end)
+
+  it("shows changes of it, and profiles", function()
+    local text = nsbox.seccomp.dump { deny = { "ptrace" }, errno = "ENOTTY", allow = { "ioctl" } }
+    assert.matches("\nENOTTY: ptrace\n", text)
+    assert.is_nil(text:find("0x5412", 1, true))
+    text = nsbox.seccomp.dump { defaultAction = "SCMP_ACT_ALLOW", syscalls = { { name = "ptrace",
+      action = "SCMP_ACT_KILL" } } }
+    assert.matches('filter for syscall "ptrace"', text)
+  end)
+
+  it("raises at the caller's line", function()
+    local ok, message = pcall(function() nsbox.seccomp.dump { den = {} } end)
+    assert.is_false(ok)
+    assert.matches("^[^\n]*seccomp_spec.lua:%d+: seccomp.dump: unknown option 'den'", message)
+  end)
+end)
