@@ -84,6 +84,20 @@ describe("nat", function()
     end)
   end)
 
+  it("goes on, with what it needs, when it is released", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      s:bridge({ "br0", addr = "10.0.3.1/24", nat = true }):release()
+      s:bridge { "br1", addr = "fd00:4::1/64", nat = true }
+      s:close()
+      assert.equal("1", sysctl "net/ipv4/ip_forward")
+      assert.equal("0", sysctl "net/ipv6/conf/all/forwarding")
+      local count, sets = tables()
+      assert.same({ 1, 1, nil }, { count, #sets.nat4, sets.nat6 })
+      assert.equal("br0", netns.ip("link show dev br0")[1].ifname)
+    end)
+  end)
+
   it("keeps the routes of a router, and goes on listening to it", function()
     netns(function()
       assert.equal("", (sh [[export LD_PRELOAD=; ip link add up0 type veth peer up1
@@ -244,6 +258,13 @@ describe("a firewall that drops what is forwarded", function()
         add rule ip fw passing counter reject with icmp type admin-prohibited']]
       assert.matches("table ip fw .* %(its last rule drops all%)", refused().detail)
       others [[nft 'insert rule ip fw passing iifname "br*" accept']]
+      let_through()
+      others [[nft 'delete table ip fw; add table ip fw; add set ip fw lan { type ifname; };
+        add chain ip fw passing { type filter hook forward priority 0; policy drop; };
+        add rule ip fw passing iifname @lan accept; add rule ip fw passing oifname @lan accept;
+        add element ip fw lan { "eth0" }']]
+      refused()
+      others [[nft 'add element ip fw lan { "br0" }']]
       let_through()
       -- of no concern to what is v6 only
       others [[nft 'flush chain ip fw passing; add rule ip fw passing drop']]

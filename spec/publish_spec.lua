@@ -391,6 +391,24 @@ describe("publish", function()
     end)
   end)
 
+  it("stays with a card that is released; needs a scope, and a card that is there", function()
+    netns(function()
+      sh "export LD_PRELOAD=; ip link add docker0 type bridge; ip addr add 10.0.5.1/24 dev docker0"
+      local s, place <close> = nsbox.scope(), nsbox.ns.new { "net" }
+      local docker = s:link "docker0"
+      local one, two = docker:attach(place, { publish = "8080:80" }), docker:attach(place)
+      one:release()
+      two:delete()
+      local err = failure(function() two:publish "81:81" end, "ENODEV")
+      assert.same({ "publish", "eth1" }, { err.op, err.subject })
+      s:close()
+      assert.same({ "tcp . 8080 : 10.0.5.2 . 80" }, maps().any4)
+      assert.equal("1\n1\n", slurp "/proc/sys/net/ipv4/ip_forward"
+        .. slurp "/proc/sys/net/ipv4/conf/docker0/route_localnet")
+      misuse(function() one:publish "81:81" end, "publish: the scope is closed")
+    end)
+  end)
+
   it("leads to a card of the host itself, and leaves it its loopback device", function()
     netns(function()
       local w <close> = world.make {}

@@ -47,8 +47,14 @@ local function matcher(names)
   end
 end
 
+-- the names in its rules, and in sets that they may look in
 local function devices_in(text)
   local names = {}
+  for set in text:gmatch "%f[%a][sm][ea][tp] %S+ (%b{})" do
+    for name in (set:find "type [^\n]*ifname" and set or ""):gmatch '"([^"]+)"' do
+      names[name] = true
+    end
+  end
   for name in text:gmatch '[io]ifname [^"\n]-"([^"]+)"' do
     names[name] = true
   end

@@ -259,6 +259,9 @@ function Link:publish(p)
     require("nsbox.mistake").raise("publish: the link is made when the batch ends: say it there, "
       .. "publish = …", 2)
   end
+  if self._part.scope._closed then
+    require("nsbox.mistake").raise("publish: the scope is closed", 2)
+  end
   require("nsbox.linkset").publish(self, ports)
   return self
 end

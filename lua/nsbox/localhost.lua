@@ -69,13 +69,14 @@ local function open_foreign(scope, place, netns, name, index, family)
 end
 
 --- Opens it, once for a scope.
--- @tparam nsbox.Scope scope
+-- @tparam nsbox.Part part that needs it
 -- @tparam nsbox.NetPlace place the host
 -- @param netns how that is meant
 -- @tparam integer index of the device by which the host reaches the card
 -- @tparam ?nsbox.Link bridge that device, where it is one
 -- @tparam table families `inet`, `inet6` → true
-function M.open(scope, place, netns, index, bridge, families)
+function M.open(part, place, netns, index, bridge, families)
+  local scope = part.scope
   scope._localhost = scope._localhost or {}
   local name = place:check("publish", tostring(index), place.nl:name(index))
   for family in next, families do
@@ -88,6 +89,9 @@ function M.open(scope, place, netns, index, bridge, families)
       else
         scope._localhost[mark] = open_foreign(scope, place, netns, name, index, family)
       end
+    end
+    if scope._localhost[mark].verb == "localhost" then
+      part:need(scope._localhost[mark])
     end
   end
 end

@@ -92,11 +92,19 @@ function M.forward(part, place, netns, families, device, trusted)
     local mark = ("%s %s"):format(place.cookie or place.inode, family)
     local done = scope._forwards[mark]
     if families[family] and not (done and done:in_force()) then
+      local routers = {}
       -- done first, and undone last
       for router in next, family == "inet6" and hosts_of_routers(scope, place) or {} do
-        set(router, 2)
+        routers[#routers + 1] = set(router, 2)
       end
-      scope._forwards[mark] = set(key, 1)
+      done = set(key, 1)
+      scope._forwards[mark] = done
+      for _, router in ipairs(routers) do
+        done:need(router)
+      end
+    end
+    if families[family] then
+      part:need(done)
     end
   end
 end

@@ -36,6 +36,12 @@ local M = {}
 -- `ip addr` show it, and none of those that are known has this number.
 M.PROTOCOL = 110
 
+-- the number of a process; what is of all kinds of namespaces has a field of this name, too
+local function pid_of(place)
+  local pid = type(place) == "table" and place.pid or place
+  return math.type(pid) == "integer" and pid or nil
+end
+
 -- how to find it again: "own", "path:…", "pid:PID:IDENTITY", "island", "unknown"
 local function describe(place)
   if place == nil then
@@ -45,7 +51,7 @@ local function describe(place)
   elseif type(place) == "string" then
     return "path:" .. (place:find("/", 1, true) and place or "/run/netns/" .. place)
   end
-  local pid = math.type(place) == "integer" and place or type(place) == "table" and place.pid
+  local pid = pid_of(place)
   if pid then
     local handle <close> = process.open(pid)
     local id = handle and handle:identity()
@@ -66,7 +72,7 @@ function M.label(place)
     return place and tostring(place) or nil
   elseif place._open then
     return place.name and "netns " .. place.name or nil
-  elseif place.pid then
+  elseif pid_of(place) then
     return place.name and "box " .. place.name or "pid " .. place.pid
   end
   return place.name and "netns " .. place.name or tostring(place)

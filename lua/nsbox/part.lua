@@ -208,6 +208,13 @@ function Part:made(place)
   return false
 end
 
+--- Says that it is of no use without another part: who keeps it keeps that, too.
+-- @tparam nsbox.Part other
+function Part:need(other)
+  self.needs = self.needs or {}
+  self.needs[#self.needs + 1] = other
+end
+
 --- Undoes all steps.
 -- @treturn nsbox.Error[] what is left
 function Part:undo()
@@ -272,6 +279,9 @@ function Part:release()
   self:note "kept"
   self.over = true
   self.scope:_drop(self)
+  for _, other in ipairs(self.needs or {}) do
+    other:release()
+  end
 end
 
 return M

@@ -240,7 +240,7 @@ end
 
 local function open_localhost(it)
   if it.near then
-    require("nsbox.localhost").open(it.part.scope, it.place, it.netns, it.near, it.device,
+    require("nsbox.localhost").open(it.part, it.place, it.netns, it.near, it.device,
       families_of(it))
   end
 end
@@ -364,7 +364,8 @@ end
 local function addresses(link)
   local place <close> = link:_open "publish"
   local list = {}
-  for _, record in ipairs(place.nl:addr_list { dev = link.index } or {}) do
+  for _, record in ipairs(place:check("publish", link.name,
+    place.nl:addr_list { dev = link.index })) do
     if record.scope ~= "link" and record.scope ~= "host" then
       list[#list + 1] = record.addr
     end
