@@ -188,12 +188,12 @@ local function command_of(cell, args)
   end
   if root then
     -- with a /run of its own: scopes keep their journals there, and netns their names; and an
-    -- /etc, where these have files
+    -- /etc, where these have files (another run's lock of /etc/passwd may be gone meanwhile);
     -- /dev/net/tun is everybody's on most machines, but not on all
     add("unshare", "-n", "-m", "--propagation", "private", "sh", "-c",
       quote ('mount -t tmpfs -o mode=755 tmpfs /run && { [ ! -c /dev/net/tun ] || { '
         .. 'mknod -m 666 /run/tun c 10 200 && mount --bind /run/tun /dev/net/tun; }; } '
-        .. '&& cp -a /etc "$0" && mount --bind "$0/etc" /etc && exec "$@"'), path)
+        .. '&& { cp -a /etc "$0" 2>/dev/null; mount --bind "$0/etc" /etc; } && exec "$@"'), path)
   end
   if cell.deny then add(build .. "/deny", cell.deny) end
   if user and user.name then
