@@ -104,6 +104,17 @@ describe("scope:dns", function()
       assert.matches("put an empty file there", err.hint)
     end)
 
+    it("is set by its card, and goes with that", function()
+      needs("netns", "bridge")
+      local s <close> = nsbox.scope { private = true }
+      local b = s:box { name = "web", net = s:bridge { "br0", addr = "10.0.3.1/24" } }
+      local before = cat(b, "/etc/resolv.conf")
+      b.links[1]:set { dns = { "9.9.9.9", search = "lan" } }
+      assert.equal("nameserver 9.9.9.9\nsearch lan\n", cat(b, "/etc/resolv.conf"))
+      b.links[1]:close()
+      assert.equal(before, cat(b, "/etc/resolv.conf"))
+    end)
+
     it("follows a link in the box's own view, and makes what is missing", function()
       local s <close> = nsbox.scope()
       local b = s:box { tmpfs = "/etc", caps = "all" }

@@ -184,6 +184,13 @@ describe("an island", function()
       tostring(failure(function() s:bridge "br0" end, "EEXIST")))
   end)
 
+  it("keeps its cards", function()
+    local s <close> = nsbox.scope { private = true }
+    local br = s:bridge "br0"
+    local err = failure(function() br:attach(nsbox.sys.process.getpid()) end, "EPERM")
+    assert.matches("^what is on an island stays there: in a box of its scope", err.hint)
+  end)
+
   it("has no cards of the machine", function()
     netns(function()
       os.execute "ip link add v0 type veth peer v1"

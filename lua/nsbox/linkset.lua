@@ -163,18 +163,33 @@ local function set_shape(link, o)
   end)
 end
 
---- `link:publish`.
--- @tparam nsbox.Link link
--- @tparam nsbox.Port[] ports
-function M.publish(link, ports)
-  local part = link._part.scope:_within("publish", function(part)
-    part:stands(("ports of %s in %s"):format(link.name, link.netns or "here"), ports)
-    local publish = require "nsbox.publish"
-    publish.submit(publish.of(part, link, ports))
+-- a part of its scope that goes with it; `name` tells it again in the next run of a named one
+local function owned(link, verb, name, spec, act)
+  local part = link._part.scope:_within(verb, function(part)
+    part:stands(("%s of %s in %s"):format(name, link.name, link.netns or "here"), spec)
+    act(part)
     return part
   end)
   link._changes = link._changes or {}
   table.insert(link._changes, part)
+end
+
+local function set_dns(link, o)
+  owned(link, "dns", "dns", o == "host" and { o } or o, function(part)
+    if not part.standing then
+      require("nsbox.dns").apply(part, "set", link._netns, o)
+    end
+  end)
+end
+
+--- `link:publish`.
+-- @tparam nsbox.Link link
+-- @tparam nsbox.Port[] ports
+function M.publish(link, ports)
+  owned(link, "publish", "ports", ports, function(part)
+    local publish = require "nsbox.publish"
+    publish.submit(publish.of(part, link, ports))
+  end)
 end
 
 --- `link:set`.
@@ -202,6 +217,9 @@ function M.set(link, o, level)
   end
   for _, route in ipairs(o.routes or {}) do
     link:route(route)
+  end
+  if o.dns then
+    set_dns(link, o.dns)
   end
   if o.publish then
     M.publish(link, o.publish)

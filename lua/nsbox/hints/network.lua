@@ -136,6 +136,12 @@ end
 
 -- links ---------------------------------------------------------------------------
 
+local function link_refused(context)
+  local place = context.place
+  return place and place.island and "what is on an island stays there: in a box of its scope, or "
+    .. "in a network namespace that the scope has made" or refused(context)
+end
+
 local function taken(context)
   local name, place = context.renamed or context.about or context.subject, context.place
   local there = name and read(place, "link_get", name)
@@ -437,7 +443,7 @@ end
 local M = {}
 
 M.link_add = {
-  EPERM = refused, EACCES = refused,
+  EPERM = link_refused, EACCES = refused,
   EOPNOTSUPP = no_kind, ENOTSUP = no_kind,
   EEXIST = taken,
   ENODEV = no_device,
