@@ -261,14 +261,6 @@ probe("tun", "tun and tap devices", function()
   return ok, why, not ok and (hint or "as root: modprobe tun") or nil
 end)
 
-probe("uplink", "a way out of islands: pasta or slirp4netns", function()
-  local find = require("nsbox.uplink").find
-  if find "pasta" or find "slirp4netns" then
-    return true
-  end
-  return false, "neither is installed", "install the package passt, or slirp4netns"
-end)
-
 probe("netem", "packets delayed and lost on purpose", function()
   local ok, why = network(function(nl)
     local made, message = nl:qdisc_add { dev = "lo", kind = "netem", data = { delay = 1 } }
