@@ -84,6 +84,11 @@ local function which(name)
   end
 end
 
+local HOST_ENV <const> = {
+  "PATH=" .. (os.getenv "PATH" or "/usr/bin:/bin"), "HOME=/", "TERM=dumb",
+  "LUA_PATH=" .. (os.getenv "LUA_PATH" or ";;"), "LUA_CPATH=" .. (os.getenv "LUA_CPATH" or ";;"),
+}
+
 -- warm ----------------------------------------------------------------------------
 
 local function limit(options, net)
@@ -96,8 +101,7 @@ local function worker(variant, net, megabytes)
     net and "net" or "nonet", TRUE, megabytes or "")
 end
 
--- one command of a round; what fails once is left out of the rest.  With
--- ballast the second number is the median before it, see worker.lua
+-- one command of a round; what fails once is left out of the rest
 local function try(variant)
   if variant.failed then
     return
@@ -130,45 +134,74 @@ local function print_variants(list)
 end
 
 local function warm()
-  local list, small = {}, {}
+  local list = {}
   for _, net in ipairs { false, true } do
     local with = net and " + net" or ""
     local base = new(list, "limit" .. with, limit("-m vfork", net))
     new(list, "`sys.process.spawn`" .. with, worker("spawn", net), base)
-    small[#small + 1] = new(list, "`nsbox.run`, bare" .. with, worker("bare", net), base)
+    new(list, "`nsbox.run`, bare" .. with, worker("bare", net), base)
     base = new(list, "limit of a default box" .. with, limit("-d" .. FILTER .. " -m vfork", net))
-    small[#small + 1] = new(list, "default box, own ids" .. with, worker("self", net), base)
+    new(list, "default box, own ids" .. with, worker("self", net), base)
     if ROOT then
       base = new(list, "limit of root's default box" .. with,
         limit("-d" .. FILTER .. " -r -m fork", net))
-      small[#small + 1] = new(list, "root's default box" .. with, worker("box", net), base)
+      new(list, "root's default box" .. with, worker("box", net), base)
       new(list, "(its limit where the child shares the memory)" .. with,
         limit("-d" .. FILTER .. " -r -m vm", net), base)
-    end
-  end
-  local big = {}
-  for _, s in ipairs(small) do
-    if not s.name:find "net" then
-      new(big, s.name, s.command .. " " .. BALLAST)
     end
   end
   for _ = 1, ROUNDS do
     for _, v in ipairs(list) do
       try(v)
     end
-    for _, v in ipairs(big) do
-      try(v)
-    end
   end
   heading(("Warm: %d launches in one process, %d rounds, microseconds each"):format(COUNT, ROUNDS),
     "launch of a static `true`", "median", "mean", "x limit")
   print_variants(list)
-  heading(("The host's size: %d MB resident"):format(BALLAST), "launch", "median", "before",
-    "x before")
-  for _, v in ipairs(big) do
-    v.base = { took = v.mean }
+end
+
+-- the host's size -------------------------------------------------------------------
+
+-- a worker that measures when it is asked to
+local function host(variant, megabytes)
+  local stdin, input = fd.pipe()
+  local output, stdout = fd.pipe()
+  local p = assert(process.spawn { argv = { "/bin/sh", "-c", "exec " .. worker(variant, false,
+    megabytes) }, env = HOST_ENV, stdin = stdin, stdout = stdout })
+  stdin:close()
+  stdout:close()
+  return { process = p, input = input, output = output }
+end
+
+local function ask(h)
+  assert(h.input:write "\n")
+  assert(fd.poll { [h.output:fileno()] = "r" })
+  return assert(tonumber(h.output:read() or nil), "the worker failed")
+end
+
+local function stop(h)
+  h.input:close()
+  assert(fd.poll { [h.process:fileno()] = "r" })
+  h.process:status()
+  h.process:close()
+  h.output:close()
+end
+
+local function size()
+  heading(("A host with %d MB resident, and a small one"):format(BALLAST), "launch", "large",
+    "small", "large / small")
+  for _, v in ipairs { { "bare", "`nsbox.run`, bare" }, { "self", "default box, own ids" },
+    ROOT and { "box", "root's default box" } or nil } do
+    local small, large, took = host(v[1], 1), host(v[1], BALLAST), { {}, {} }
+    ask(large) -- when it has its memory
+    for i = 1, ROUNDS do
+      took[1][i], took[2][i] = ask(small), ask(large)
+    end
+    stop(small)
+    stop(large)
+    row(v[2], ("%.0f"):format(median(took[2])), ("%.0f"):format(median(took[1])),
+      ("%.2f"):format(paired(took[2], took[1], ratio)))
   end
-  print_variants(big)
 end
 
 -- defences ------------------------------------------------------------------------
@@ -323,6 +356,7 @@ end
 print(("as %s; load average before %s"):format(ROOT and "root" or "a user",
   slurp "/proc/loadavg":match "^%S+ %S+ %S+"))
 warm()
+size()
 defences("Each defence: a default box, own ids, without it (a program that ends at once)", "self")
 if ROOT then
   defences("The same for root's default box", "")

@@ -2,12 +2,11 @@
 -- microseconds.  For launch.lua, which runs it next to the C program limit.c.
 --
 --     lua5.4 worker.lua VARIANT N nonet|net PROGRAM        prints "MEDIAN MEAN"
---     lua5.4 worker.lua VARIANT N nonet|net PROGRAM MB     prints "MEDIAN BEFORE"
+--     lua5.4 worker.lua VARIANT N nonet|net PROGRAM MB     prints "MEDIAN" for each line it reads
 --     lua5.4 worker.lua defences N PROGRAM [self]          prints "NAME<tab>MEDIAN<tab>SAVED" lines
 --
 -- VARIANT: spawn (sys.process.spawn), bare, self (a default box that has our
--- own ids) or box (a default box).  MB: memory that is resident meanwhile; the
--- median before it was is printed, too.
+-- own ids) or box (a default box).  MB: memory that is resident meanwhile.
 
 local nsbox = require "nsbox"
 local process = require "nsbox.sys.process"
@@ -191,16 +190,16 @@ local function measure(skip)
   return median(took), sum / count
 end
 
-local typical, mean = measure(1)
 if not megabytes then
-  print(("%.1f %.1f"):format(typical, mean))
+  print(("%.1f %.1f"):format(measure(1)))
   return
 end
 local ballast = {}
 for i = 1, tonumber(megabytes) do
   ballast[i] = ("x"):rep(1 << 20)
 end
--- the machine goes on for a while after so much memory was asked for
-local big = measure(count)
-print(("%.1f %.1f"):format(big, typical))
+for _ in io.lines() do
+  print(("%.1f"):format((measure(1))))
+  io.flush()
+end
 assert(#ballast == tonumber(megabytes))
