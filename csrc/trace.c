@@ -26,6 +26,7 @@
 
 #define LINE_MOST 2048
 #define STRING_MOST 64
+#define BINARY_MOST 16
 #define ENTRIES_MOST 24
 #define DEEPEST 3
 
@@ -124,20 +125,24 @@ static void end(struct line *l)
 
 static void putstring(struct line *l, const char *s, size_t len)
 {
+	/* a filter of system calls, what a netlink socket says… */
+	bool binary = memchr(s, '\0', len) != NULL;
+	size_t most = binary ? BINARY_MOST : STRING_MOST;
+
 	put(l, "\"");
-	for (size_t i = 0; i < len && i < STRING_MOST; i++) {
+	for (size_t i = 0; i < len && i < most; i++) {
 		unsigned char c = (unsigned char)s[i];
 
 		if (c == '"' || c == '\\')
 			put(l, "\\%c", c);
 		else if (c == '\n')
 			put(l, "\\n");
-		else if (c < ' ' || c == 127)
+		else if (c < ' ' || c == 127 || (binary && c > 127))
 			put(l, "\\%03d", c);
 		else
 			put(l, "%c", c);
 	}
-	put(l, len > STRING_MOST ? "\"..." : "\"");
+	put(l, len > most ? "\"..." : "\"");
 }
 
 static void putvalue(lua_State *L, struct line *l, int idx, int depth);

@@ -112,6 +112,8 @@ describe("nsbox.sys", function()
       assert.matches([[fd%.open%("a\n\"\001"%) = fail]], out)
       assert.equal(24, select(2, out:gsub('"rdonly"', "")))
       assert.matches('"rdonly", %.%.%.}%)', out)
+      out = traced [[local _ = require "nsbox.sys".process.filter({}, ("\0\xff"):rep(12))]]
+      assert.matches(('process%.filter%({}, "' .. ("\\000\\255"):rep(8) .. '"%.%.%.%)'), out)
     end)
 
     it("leaves errors as they are, at the line of the caller", function()
