@@ -34,10 +34,10 @@ describe("a default box #uml", function()
     assert.equal("user mnt pid net uts ipc cgroup", boxes.new_kinds {})
   end)
 
-  it("has exactly the documented capabilities, no_new_privs, a session of its own", function()
+  it("has exactly the documented capabilities, a filter, and a session of its own", function()
     -- chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service
     -- sys_chroot audit_write setfcap
-    local out = output { "sh", "-c", "grep -E '^(Cap|NoNewPrivs)' /proc/self/status; "
+    local out = output { "sh", "-c", "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; "
       .. "cut -d' ' -f 6 /proc/1/stat" }
     assert.equal([[
 CapInh:	0000000000000000
@@ -46,6 +46,7 @@ CapEff:	00000000a00405fb
 CapBnd:	00000000a00405fb
 CapAmb:	0000000000000000
 NoNewPrivs:	1
+Seccomp:	2
 1
 ]], out)
   end)

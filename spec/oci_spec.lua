@@ -129,6 +129,49 @@ describe("nsbox.oci", function()
     wrong("unknown option 'flags'", {}, {}, { flags = {} })
   end)
 
+  it("takes a profile with any part of it replaced, or says what is wrong", function()
+    local VALUES = { "", "SCMP_ACT_ALLOW", "read", -1, 0, 1.5, 2 ^ 70, 0 / 0, true, {}, { {} },
+      { names = 1 }, { "read" }, { caps = 1 }, function() end, io.stdout }
+    local function whole()
+      return { defaultAction = "SCMP_ACT_ERRNO", defaultErrnoRet = 1,
+        architectures = { "SCMP_ARCH_X86_64" },
+        archMap = { { architecture = "SCMP_ARCH_X86_64",
+          subArchitectures = { "SCMP_ARCH_X86" } } },
+        syscalls = { group({ "read" }, { comment = "", errnoRet = 3, args = { { index = 0,
+          value = 1, valueTwo = 2, op = "SCMP_CMP_EQ" } }, includes = { caps = { "CAP_BPF" },
+          arches = { "amd64" }, minKernel = "4.8" }, excludes = { caps = { "CAP_BPF" } } }) } }
+    end
+    -- all places in it, as lists of keys
+    local places = {}
+    local function walk(t, path)
+      for key, value in pairs(t) do
+        local here = { table.unpack(path) }
+        here[#here + 1] = key
+        places[#places + 1] = here
+        if type(value) == "table" then walk(value, here) end
+      end
+    end
+    walk(whole(), {})
+    local good, bad = 0, 0
+    for _, place in ipairs(places) do
+      for _, value in ipairs(VALUES) do
+        local t = whole()
+        local at = t
+        for i = 1, #place - 1 do at = at[place[i]] end
+        at[place[#place]] = value
+        local profile, message = oci.read(t, {}, "x86_64", KNOWN)
+        if profile then
+          good = good + 1
+        else
+          bad = bad + 1
+          assert.is_string(message)
+          assert.is_nil(message:find("%.lua:%d"), message)
+        end
+      end
+    end
+    assert.is_true(good > 20 and bad > 200)
+  end)
+
   it("is taken for one by its words", function()
     assert.is_true(oci.is { defaultAction = "x" })
     assert.is_true(oci.is { syscalls = {} })

@@ -34,14 +34,18 @@ local function needed(op)
 end
 
 -- the names that mean something on this machine: a set
+local all_calls
 local function known_calls(sys)
-  local known = {}
+  if all_calls then
+    return all_calls
+  end
+  all_calls = {}
   for _, arch in ipairs(require("nsbox.filter").arches()) do
     for name in pairs((sys.calls(arch))) do
-      known[name] = true
+      all_calls[name] = true
     end
   end
-  return known
+  return all_calls
 end
 
 local FIELDS <const> = { allow = true, deny = true, errno = true }
@@ -97,6 +101,37 @@ local function check_change(value, known)
   return out
 end
 
+local DEEPEST <const> = 8 -- no profile is
+
+-- one text for the same content
+local function content(value, depth)
+  depth = depth or 0
+  if type(value) ~= "table" or depth == DEEPEST then
+    return type(value) == "string" and ("%q"):format(value) or tostring(value)
+  end
+  local parts = {}
+  for key, v in next, value do
+    parts[#parts + 1] = content(key, depth + 1) .. "=" .. content(v, depth + 1)
+  end
+  table.sort(parts)
+  return "{" .. table.concat(parts, ";") .. "}"
+end
+
+-- the content of profiles that were found right
+local right = {}
+
+local function check_profile(value, sys, known)
+  local key = content(value)
+  if known and not right[key] then
+    local profile, message = require("nsbox.oci").read(value, {}, sys.arch(), known)
+    if not profile then
+      return nil, message
+    end
+    right = { [key] = true } -- most often there is one
+  end
+  return { oci = value, key = key }
+end
+
 --- Checks the option.
 -- @param value boolean, a path, `{ allow =, deny =, errno = }` or an OCI profile
 -- @return true, false, or what `bytes` takes
@@ -110,35 +145,16 @@ function M.check(value)
       return nil, mistake.bad("the path of a profile", value)
     end
     return { path = value }
-  elseif type(value) ~= "table" or getmetatable(value) then
+  elseif type(value) ~= "table" or getmetatable(value) and not getmetatable(value).__jsontype then
     return nil, mistake.expected("true, false, a table or a path", value)
   end
   local sys = library()
   local known = sys and known_calls(sys)
   if require("nsbox.oci").is(value) then
-    if known then
-      local profile, message = require("nsbox.oci").read(value, {}, sys.arch(), known)
-      if not profile then
-        return nil, message
-      end
-    end
-    return { oci = value }
+    return check_profile(value, sys, known)
   end
   local change, message = check_change(value, known)
-  return change and { change = change }, message
-end
-
--- one text for the same content
-local function content(value)
-  if type(value) ~= "table" then
-    return type(value) == "string" and ("%q"):format(value) or tostring(value)
-  end
-  local parts = {}
-  for key, v in next, value do
-    parts[#parts + 1] = content(key) .. "=" .. content(v)
-  end
-  table.sort(parts)
-  return "{" .. table.concat(parts, ";") .. "}"
+  return change and { change = change, key = content(change) }, message
 end
 
 local function cap_set(caps)
@@ -225,7 +241,7 @@ end
 function M.bytes(choice, caps, op)
   local sys = needed(op)
   local text = choice.path and read_file(op, choice.path)
-  local key = content { choice, caps, text }
+  local key = (choice.key or text) .. content(caps)
   if kept[key] then
     return kept[key]
   elseif choice.change then
