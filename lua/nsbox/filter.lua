@@ -175,11 +175,13 @@ end
 
 --- Makes a filter of rules; its marks are for `sys.process.filter`.
 -- @tparam table rules as of `rules`
+-- @tparam[opt] table arches list of architectures; default: this machine's
 -- @treturn string
-function M.make(rules)
+function M.make(rules, arches)
   local program = { returns = {} }
   local otherwise = M.refusal(FAILS.ENOSYS)
-  local arches, blocks = M.arches(), {}
+  local blocks = {}
+  arches = arches or M.arches()
   for i = #arches, 1, -1 do
     local calls, token = require("nsbox.sys.seccomp").calls(arches[i])
     local list = ranges(rules, calls, otherwise)
