@@ -22,6 +22,7 @@
 #include "sys.h"
 
 #define MS_BIND_ 4096
+#define MS_PRIVATE_ (1 << 18)
 #define TREE_CLONE 1
 #define ATTRS 0xf /* ro nosuid nodev noexec: the same bits everywhere */
 #define MOVE_FROM_FD 0x4
@@ -272,6 +273,12 @@ static long place_root(struct nb_plan *plan, struct nb_step *s,
 	if (r < 0)
 		return r;
 	plan->root = s->fd = (int32_t)r;
+	/* a tree that came from the parent may be a peer of a mount there */
+	nb_fdpath(link, s->fd);
+	r = nb_sys5(__NR_mount, "none", link, "none", MS_PRIVATE_ | MS_REC,
+		    NULL);
+	if (r < 0)
+		return r;
 	return s->x ? nb_setattrin(plan->root, s->fd, s->x, 0, true) : 0;
 }
 

@@ -34,6 +34,7 @@ local parts = {
   sysctl = { "nsbox.scope", "sysctl" },
   dns = { "nsbox.scope", "dns" },
   net = { "nsbox.net" },
+  rootfs = { "nsbox.rootfs" },
 }
 
 -- nsbox.so holds nsbox.sys: looked for by its own name it is found at once,

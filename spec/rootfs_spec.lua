@@ -380,12 +380,156 @@ zero
     assert.matches("cannot be the root", err.hint)
   end)
 
+  it("mounts nothing outside where mounts are shared", function()
+    local root, dir = make(), tmpdir()
+    local before, during, after, result = inside({ "user", "mnt" }, function()
+      assert(sys.mount.propagation("/", "shared", true))
+      local text = slurp "/proc/self/mountinfo"
+      local b <close> = nsbox.box { rootfs = root, bind = { { dir, to = "/mnt" },
+        "/usr:/mnt/below" } }
+      local inside_it = slurp "/proc/self/mountinfo"
+      local out = b:exec({ "cat", "/proc/self/mountinfo" }).stdout
+      b:close()
+      return text, inside_it, slurp "/proc/self/mountinfo", out
+    end)
+    assert.matches("shared:", before)
+    assert.equal(before, during)
+    assert.equal(before, after)
+    assert.matches(" /mnt/below ", result)
+    assert.is_nil(result:find("shared:", 1, true))
+    assert.same({ "below" }, entries(dir))
+    assert.same({}, entries(dir .. "/below"))
+  end)
+
   it("leaves no mount outside, also when it fails", function()
     local root = make()
     local before = slurp "/proc/self/mountinfo"
     sh_in(root, "true")
     nsbox.try(sh_in, root, "true", { tmpfs = "/bin/busybox" })
     assert.equal(before, slurp "/proc/self/mountinfo")
+  end)
+end)
+
+describe("overlay", function()
+  it("says what is wrong at the caller's line", function()
+    misuse(function() nsbox.run { "a", overlay = "tmp" } end, "overlay: over what?")
+    misuse(function() nsbox.run { "a", rootfs = {}, overlay = "tmp" } end, "overlay: an empty")
+    misuse(function() nsbox.run { "a", rootfs = "/x", overlay = true } end, "overlay: expected")
+    misuse(function() nsbox.run { "a", rootfs = "/x", overlay = { uper = 1 } } end, "'upper'")
+    misuse(function() nsbox.run { "a", rootfs = "/x", overlay = { upper = "/u" } } end,
+      "overlay: upper and work go together")
+    misuse(function() nsbox.run { "a", rootfs = "/x", overlay = { lower = { "/a", 3 } } } end,
+      "overlay: lower: expected a directory")
+  end)
+
+  describe("of a box", function()
+    needs("maps", "procmount", "rootfs", "overlay_userns")
+
+    it("throws away what changes", function()
+      local root = make()
+      spew(root .. "/file", "old\n")
+      local before = table.concat(entries(root), " ")
+      local out = sh_in(root, "cat /file; echo new >/file; cat /file; rm -r /bin/ls; touch /x; "
+        .. "stat -c %u /x; cat /proc/mounts", { overlay = "tmp", tmpfs = "/made" })
+      assert.matches("^old\nnew\n0\noverlay / overlay rw,nosuid,nodev", out)
+      assert.equal(before, table.concat(entries(root), " "))
+      assert.equal("old\n", slurp(root .. "/file"))
+      assert.equal("link", lfs.symlinkattributes(root .. "/bin/ls", "mode"))
+      assert.equal("old\n", (sh_in(root, "cat /file", { overlay = "tmp" })))
+    end)
+
+    it("keeps them in its upper directory, whatever that is called", function()
+      local root, other, dir = make(), tmpdir(), tmpdir()
+      local odd = dir .. "/a:b,c\\d e"
+      assert(lfs.mkdir(odd) and lfs.mkdir(odd .. "/upper") and lfs.mkdir(odd .. "/work"))
+      assert(os.execute(("mkdir -p '%s/lower'; mv %s '%s/root'"):format(odd, root, odd)))
+      root = odd .. "/root"
+      spew(odd .. "/lower/file", "lower\n")
+      spew(root .. "/file", "root\n")
+      spew(root .. "/passwd", "")
+      spew(other .. "/more", "more\n")
+      local o = { overlay = { lower = { odd .. "/lower", other }, upper = odd .. "/upper",
+        work = odd .. "/work" }, bare = true }
+      assert.equal("lower\nmore\n",
+        (sh_in(root, "cat /file /more; echo new >/made; rm /passwd", o)))
+      assert.equal("new\n", slurp(odd .. "/upper/made"))
+      assert.equal("char device", lfs.attributes(odd .. "/upper/passwd", "mode"))
+      assert.is_nil(slurp(root .. "/made"))
+      assert.equal(sys.fd.stat(dir).uid, sys.fd.stat(odd .. "/upper/made").uid)
+      -- and they are there the next time
+      assert.equal("new\n", (sh_in(root, "cat /made; test -e /passwd && echo oh", o)))
+    end)
+
+    it("finds users where they are seen", function()
+      local root, lower = make(), tmpdir()
+      assert(lfs.mkdir(root .. "/etc") and lfs.mkdir(lower .. "/etc"))
+      spew(root .. "/etc/passwd", "root:x:0:0::/below:/bin/sh\n")
+      spew(lower .. "/etc/passwd", "root:x:0:0::/above:/bin/sh\n")
+      assert.equal("/above\n", (sh_in(root, "echo $HOME", { user = "root",
+        overlay = { lower = lower } })))
+      assert.equal("/below\n", (sh_in(root, "echo $HOME", { user = "root", overlay = "tmp" })))
+    end)
+  end)
+end)
+
+describe("nsbox.rootfs.unpack", function()
+  it("says what it was given", function()
+    misuse(function() nsbox.rootfs.unpack() end, "argument 1: expected a path, got boolean")
+    misuse(function() nsbox.rootfs.unpack("/x", "") end, "argument 2: expected a path, got an")
+  end)
+
+  it("says which archive is none", function()
+    needs("maps", "procmount", "rootfs")
+    local dir = tmpdir()
+    assert.equal("ENOENT", failure(function() nsbox.rootfs.unpack("/nope.tar", dir) end).code)
+    spew(dir .. "/empty", "")
+    assert.matches("empty", failure(function()
+      nsbox.rootfs.unpack(dir .. "/empty", dir .. "/to")
+    end).detail)
+    spew(dir .. "/garbage", ("garbage"):rep(1000))
+    local err = failure(function() nsbox.rootfs.unpack(dir .. "/garbage", dir .. "/to") end)
+    assert.matches("^tar: ", err.detail)
+    assert.equal(dir .. "/garbage", err.subject)
+    assert.equal("ENOENT", failure(function()
+      nsbox.rootfs.unpack(dir .. "/garbage", dir .. "/no/such")
+    end).code)
+  end)
+
+  for _, kind in ipairs { "", "gzip", "xz" } do
+    it("makes a root of an archive " .. kind, function()
+      needs("maps", "procmount", "rootfs")
+      local root, dir = make(), tmpdir()
+      spew(root .. "/owned", "")
+      assert(os.execute(("cd %s && chmod 4711 owned && mkdir dev && touch dev/null && "
+        .. "tar %s -cf %s/x.tar ."):format(root, kind ~= "" and "--" .. kind or "", dir)))
+      local to = dir .. "/to"
+      assert.equal(to, nsbox.rootfs.unpack(dir .. "/x.tar", to))
+      assert.same({ "bin", "dev", "owned" }, entries(to))
+      assert.same({}, entries(to .. "/dev"))
+      assert.equal(tonumber("4711", 8), sys.fd.stat(to .. "/owned").mode & 4095)
+      assert.equal("fine\n", (sh_in(to, "echo fine")))
+    end)
+  end
+
+  it("gives files to whom the archive says, as root #root", function()
+    needs("root", "procmount", "rootfs", "idmap")
+    local dir = tmpdir()
+    assert(os.execute(("cd %s && mkdir in && touch in/f in/g && chown 33:7 in/f && "
+      .. "tar -cf x.tar -C in ."):format(dir)))
+    nsbox.rootfs.unpack(dir .. "/x.tar", dir .. "/to")
+    local f, g = sys.fd.stat(dir .. "/to/f"), sys.fd.stat(dir .. "/to/g")
+    assert.same({ 33, 7, 0, 0 }, { f.uid, f.gid, g.uid, g.gid })
+  end)
+
+  it("cannot be led out by the archive", function()
+    needs("maps", "procmount", "rootfs")
+    local dir = tmpdir()
+    -- a link that leads out, and a file behind it
+    assert(os.execute(("cd %s && mkdir a b && ln -s %s/out a/l && mkdir b/l out && "
+      .. "echo x >b/l/f && tar -cf x.tar -C a l && tar -rf x.tar -C %s/b l/f"):format(dir, dir,
+      dir)))
+    nsbox.try(nsbox.rootfs.unpack, dir .. "/x.tar", dir .. "/to")
+    assert.same({}, entries(dir .. "/out"))
   end)
 end)
 
@@ -450,6 +594,21 @@ describe("rootfs of root's box #root", function()
     assert(os.execute(("umount %s/p"):format(root)))
     assert.same({ "idmap", root }, { err.step, err.subject })
     assert.matches("cannot be shown with other ids", err.hint)
+  end)
+
+  it("mounts nothing outside where mounts are shared, as root", function()
+    local root, dir = make(), tmpdir()
+    local before, during, shared = inside({ "mnt" }, function()
+      assert(sys.mount.propagation("/", "shared", true))
+      local text = slurp "/proc/self/mountinfo"
+      local b <close> = nsbox.box { rootfs = root, bind = {
+        { dir, to = "/mnt", idmap = true }, "/usr:/mnt/below" } }
+      local out = b:exec({ "cat", "/proc/self/mountinfo" }).stdout
+      return text, slurp "/proc/self/mountinfo", out:find("shared:", 1, true)
+    end)
+    assert.matches("shared:", before)
+    assert.equal(before, during)
+    assert.is_nil(shared)
   end)
 
   it("is also that of boxes on an island", function()

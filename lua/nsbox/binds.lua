@@ -164,10 +164,12 @@ end
 -- @tparam table opened gets what has to be closed after the launch
 -- @treturn table
 function M.grab(b, who, op, opened)
-  -- an ordinary user has his own ids in his boxes already
-  local shown = b.idmap and who.euid == 0 and who.maps
-  return { grab = b.from, recursive = true,
-    tree = shown and require("nsbox.idmapped").tree(b.from, who.maps, op, opened) or nil }
+  local tree
+  if b.idmap then
+    local idmapped = require "nsbox.idmapped"
+    tree = idmapped.is_needed(who) and idmapped.tree(b.from, who.maps, op, opened) or nil
+  end
+  return { grab = b.from, tree = tree, recursive = true }
 end
 
 --- Checks the option `tmpfs`: one or a list.

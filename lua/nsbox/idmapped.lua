@@ -30,6 +30,27 @@ local function holder(maps)
   return ns
 end
 
+--- Whether an id of the machine has a name in a box.
+-- @tparam table ranges
+-- @tparam integer id
+-- @treturn boolean
+function M.is_mapped(ranges, id)
+  for _, range in ipairs(ranges) do
+    if id >= range[2] and id < range[2] + range[3] then
+      return true
+    end
+  end
+  return false
+end
+
+--- Whether the files of its maker are nobody's in a box: those of root are, in his boxes; an
+-- ordinary user has his own id there.
+-- @tparam table who `{ euid =, maps = }`, as the machine counts ids
+-- @treturn boolean
+function M.is_needed(who)
+  return who.euid == 0 and who.maps ~= nil and not M.is_mapped(who.maps.uid, 0)
+end
+
 --- A copy of a tree, shown by these maps.
 -- @tparam string dir
 -- @tparam table maps `{ uid = ranges, gid = ranges }`, as the machine counts ids
@@ -44,7 +65,9 @@ function M.tree(dir, maps, op, opened, root)
   local ok = tree ~= nil
   if tree then
     opened[#opened + 1] = tree
-    ok, message, errno = mount.setattr(tree, { recursive = true, idmap = ns._handles.user })
+    -- private: the copy of a shared mount is a peer of it, and what a box mounts would appear here
+    ok, message, errno = mount.setattr(tree, { recursive = true, idmap = ns._handles.user,
+      propagation = "private" })
   end
   if not ok then
     require("nsbox.error").raise({ op = op, step = tree and "idmap" or "bind", subject = dir,

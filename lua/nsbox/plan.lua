@@ -113,6 +113,10 @@ local function devices(value)
   return require("nsbox.root").check_devices(value)
 end
 
+local function overlay(value)
+  return require("nsbox.overlay").check(value)
+end
+
 local function net(value)
   return require("nsbox.attach").check_net(value)
 end
@@ -141,6 +145,7 @@ local fields = {
   init = { "boolean", default = false, doc = "nsbox-init is pid 1, reaps and forwards signals" },
   bare = { "boolean", default = false, doc = "only namespaces and maps: what unshare gives" },
   rootfs = { rootfs, doc = "its root: \"DIR\" or { DIR, ro =, idmap = }, {}: an empty one" },
+  overlay = { overlay, doc = "{ lower =, upper =, work = } or \"tmp\", over its root" },
   devices = { devices, doc = "devices of the host that its root shows: one or a list" },
   masks = { "boolean", default = true, doc = "what of /proc and /sys is hidden or read-only" },
   bind = { bind, doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro =, idmap = }, a list" },
@@ -359,6 +364,10 @@ local function conflict(o, chosen)
   elseif (o.rootfs or o.bind or o.tmpfs) and not mnt then
     return (o.rootfs and "rootfs" or o.bind and "bind" or "tmpfs")
       .. ": needs a new mnt namespace"
+  elseif o.overlay and not o.rootfs then
+    return "overlay: over what? rootfs is the lowest layer"
+  elseif o.overlay and not o.rootfs.dir then
+    return "overlay: an empty rootfs has nothing to lie over"
   elseif o.devices and not o.rootfs then
     return "devices: a box without a rootfs has those of the host"
   end

@@ -200,18 +200,11 @@ end
 
 -- the tree -----------------------------------------------------------------------------
 
-local function mapped(ranges, id)
-  for _, range in ipairs(ranges) do
-    if id >= range[2] and id < range[2] + range[3] then
-      return true
-    end
-  end
-end
-
 -- who makes a file or a directory has to have a name in there
 local function become(list, plan, chosen, who)
   local maps = who.maps
-  if maps and not (mapped(maps.uid, who.euid) and mapped(maps.gid, who.egid)) then
+  local named = require("nsbox.idmapped").is_mapped
+  if maps and not (named(maps.uid, who.euid) and named(maps.gid, who.egid)) then
     append(list, { gid = maps.gid[1][1] })
     append(list, { uid = maps.uid[1][1] })
   elseif not maps and chosen.user then -- one that is joined
@@ -220,15 +213,26 @@ local function become(list, plan, chosen, who)
   end
 end
 
--- The ids of the machine's root are nobody's in his boxes; an ordinary user has his own there.
 local function is_shifted(o, who)
-  return o.rootfs.idmap ~= false and who.euid == 0 and who.maps and not mapped(who.maps.uid, 0)
+  return o.rootfs.idmap ~= false and require("nsbox.idmapped").is_needed(who)
 end
 
--- the tree, or nothing: then it is an empty one
+-- the layers of an overlay, where they are: nobody else sees this mount namespace
+local function show_layers(list, o, who, op, opened)
+  for _, dir in ipairs(is_shifted(o, who) and require("nsbox.overlay").sources(o) or {}) do
+    local tree = append(list, { grab = dir, recursive = true,
+      tree = require("nsbox.idmapped").tree(dir, who.maps, op, opened, true) })
+    append(list, { place = tree, target = dir })
+  end
+end
+
+-- the tree, or nothing: then it is an empty one, or an overlay
 local function source(list, o, who, op, opened)
   local dir = o.rootfs.dir
-  if not dir then
+  if o.overlay then
+    show_layers(list, o, who, op, opened)
+  end
+  if o.overlay or not dir then
     return nil
   end
   local shown = is_shifted(o, who)
@@ -236,7 +240,11 @@ local function source(list, o, who, op, opened)
   return append(list, { grab = dir, tree = shown or nil, recursive = true })
 end
 
-local function add_root(list, tree, set)
+local function add_root(list, tree, set, o, scratch, in_userns)
+  if o.overlay then
+    require("nsbox.overlay").add(list, o, scratch, in_userns)
+    return
+  end
   append(list, tree and { place = tree, root = true, set = set } or { type = "tmpfs",
     source = "root", target = "/", root = true, flags = { "nosuid", "nodev" },
     data = "mode=755" })
@@ -312,13 +320,14 @@ function M.list(plan, o, chosen, who, op, opened)
   local binds = sources_of_wishes(list, o, who, op, opened)
   local tree = source(list, o, who, op, opened)
   become(list, plan, chosen, who)
-  local scratch = not o.bare and add_scratch(list)
-  add_root(list, tree, with_ro(attributes(o, plan), o.rootfs.ro))
-  if o.rootfs.ro then -- not yet, at the top: there may be something to make
+  local scratch = (not o.bare or o.overlay) and add_scratch(list)
+  add_root(list, tree, with_ro(attributes(o, plan), o.rootfs.ro), o, scratch,
+    chosen.user ~= nil)
+  if o.rootfs.ro and tree then -- not yet, at the top: there may be something to make
     append(list, { attr = "/", clear = { "ro" }, try = true })
   end
   append(list, standard(kind_of(o, chosen, who.maps)))
-  if scratch then
+  if not o.bare then
     add_files(list, scratch, files_of(plan, chosen))
   end
   add_wishes(list, o, plan, binds)
@@ -334,11 +343,17 @@ end
 -- @tparam string path
 -- @treturn ?string
 function M.read(o, path)
-  if not o.rootfs.dir then
-    return nil
+  local layers = o.overlay and require("nsbox.overlay").layers(o) or { o.rootfs.dir }
+  if o.overlay and o.overlay.upper then
+    table.insert(layers, 1, o.overlay.upper)
   end
-  local root <close> = require("nsbox.sys.fd").open(o.rootfs.dir, { "path", "directory" })
-  return root and require("nsbox.user").read(path, root)
+  for _, dir in ipairs(layers) do
+    local root <close> = require("nsbox.sys.fd").open(dir, { "path", "directory" })
+    local text = root and require("nsbox.user").read(path, root)
+    if text then
+      return text
+    end
+  end
 end
 
 return M
