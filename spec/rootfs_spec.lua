@@ -265,6 +265,30 @@ zero
       { namespaces = { net = false } })))
   end)
 
+  it("may be on what nobody can write to", function()
+    local root = make()
+    for _, name in ipairs { "proc", "sys", "dev" } do lfs.mkdir(root .. "/" .. name) end
+    local function run(rootfs, more)
+      return inside({ "user", "mnt" }, function(o)
+        assert(sys.mount(root, root, nil, "bind"))
+        assert(sys.mount.setattr(root, { set = "ro" }))
+        local ok, err = nsbox.try(sh_in, root, "ls; touch /x", o)
+        return ok or tostring(err)
+      end, { rootfs = rootfs, hostname = "x", tmpfs = more })
+    end
+    -- without its name then, which has no place
+    for _, rootfs in ipairs { { root }, { root, ro = true } } do
+      assert.equal("bin\ndev\nproc\nsys\ntouch: /x: Read-only file system\n", run(rootfs))
+    end
+    assert.matches("mount /none: Read%-only file system .*hint: /none is missing in " ..
+      root:gsub("%p", "%%%0"), run({ root }, "/none"))
+  end)
+
+  it("cannot be given what it lacks where its maker may not write #user", function()
+    local err = failure(function() nsbox.run { "true", rootfs = "/usr" } end, "EACCES")
+    assert.matches("^/proc is missing in /usr, and the box's root may not make it", err.hint)
+  end)
+
   it("has its own users, whatever its links say", function()
     local root = make()
     lfs.mkdir(root .. "/etc")
@@ -407,6 +431,51 @@ zero
     sh_in(root, "true")
     nsbox.try(sh_in, root, "true", { tmpfs = "/bin/busybox" })
     assert.equal(before, slurp "/proc/self/mountinfo")
+  end)
+end)
+
+describe("a root of its own fails at every step", function()
+  needs("maps", "procmount", "rootfs")
+
+  it("and leaves nothing #fault", function()
+    local root = make()
+    local file = tmpdir() .. "/fault.lua"
+    spew(file, [[
+      local nsbox = require "nsbox"
+      local function mounts()
+        local f <close> = io.open "/proc/self/mountinfo"
+        return f:read "a"
+      end
+      local before = mounts()
+      local ran, err = nsbox.try(nsbox.run, { "true", hostname = "x", stdout = "capture",
+        rootfs = { arg[1], ro = true }, tmpfs = "/tmp", bind = { "/usr:/usr:ro",
+          { arg[1], to = "/again", idmap = true } } })
+      print(ran == 0 and "ran" or err.step .. " " .. err.code)
+      collectgarbage() collectgarbage()
+      local children = io.open("/proc/self/task/" .. nsbox.sys.process.getpid() .. "/children")
+      assert(children:read "a" == "" and mounts() == before)
+      local lfs, open = require "lfs", 0
+      for name in lfs.dir "/proc/self/fd" do
+        local target = lfs.symlinkattributes("/proc/self/fd/" .. name, "target") or ""
+        -- the tree of a root is on the disk of the root itself
+        assert(target:find(arg[1], 1, true) ~= 1 and target ~= "/", target)
+      end]])
+    local steps, failed = 0, {}
+    local last = cell:find "^asan" and 40 or 120
+    repeat
+      steps = steps + 1
+      -- a sanitizer is slow: it gets the last ones of the kinds of steps that are many
+      local number = last == 40 and steps > 20 and steps * 3 or steps
+      local out, status = sh(("NSBOX_FAULT=%d:EIO LUA_PATH='%s' LUA_CPATH='%s' %s %s %s"):format(
+        number, package.path, package.cpath, os.getenv "LUA" or "lua5.4", file, root))
+      assert.equal(0, status, out)
+      assert(out == "ran\n" or out:find "^[%l_]+ EIO\n$", out)
+      failed[out:match "^%S+"] = true
+    until steps == last
+    for _, step in ipairs { "bind", "mount", "attr", "mask", "symlink", "file", "pivot_root" } do
+      assert(failed[step] or last == 40, step)
+    end
+    assert.is_true(failed.ran)
   end)
 end)
 

@@ -194,7 +194,9 @@ local function add_files(list, scratch, files)
   for name, text in next, files do
     append(list, { content = text, target = name, below = scratch })
     local grab = append(list, { grab = name, below = scratch })
-    append(list, { place = grab, target = "/etc/" .. name, make = true, set = SAFE_RO })
+    -- an image that is somebody else's, and has no place for it, does without
+    append(list, { place = grab, target = "/etc/" .. name, make = true, set = SAFE_RO,
+      try = true })
   end
 end
 

@@ -184,6 +184,14 @@ local function unknown_type(context)
   end
 end
 
+-- a place for a mount that its maker may not make
+local function unmakeable(context)
+  local root, path = own_root(context), context.subject
+  if root and path and path ~= root and not machine.exists(root .. "/" .. path) then
+    return ("%s is missing in %s, and the box's root may not make it there"):format(path, root)
+  end
+end
+
 local common = {
   ENOENT = missing,
   ENOTDIR = function()
@@ -224,7 +232,9 @@ local M = {}
 
 M.mount = with_common {
   EPERM = mount_refused,
-  EACCES = mount_refused,
+  EACCES = function(context)
+    return unmakeable(context) or mount_refused(context)
+  end,
   EINVAL = mount_invalid,
   EBUSY = function()
     return "it is mounted there already, or open for writing while it is to become read-only"
@@ -292,9 +302,9 @@ end
 -- the first directory on the way that not everybody may pass through
 local function bind_denied(context)
   local path = context.subject or ""
-  local root = own_root(context)
-  if root and path ~= root and not machine.exists(path) then
-    return ("%s is missing in %s, and its root may not make it there"):format(path, root)
+  local text = unmakeable(context)
+  if text then
+    return text
   end
   for at in path:gmatch "()/" do
     local parent = at == 1 and "/" or path:sub(1, at - 1)
