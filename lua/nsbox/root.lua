@@ -9,8 +9,6 @@
 --
 -- @module nsbox.root
 
-local process = require "nsbox.sys.process"
-
 local M = {}
 
 -- the options ------------------------------------------------------------------------
@@ -70,137 +68,12 @@ function M.check_devices(value)
   end, true)(value)
 end
 
--- what every root gets -----------------------------------------------------------------
-
-local SAFE <const> = { "nosuid", "nodev", "noexec" }
-local SAFE_RO <const> = { "ro", "nosuid", "nodev", "noexec" }
-
-local DEVICES <const> = { "null", "zero", "full", "random", "urandom", "tty" }
-local LINKS <const> = {
-  { "/proc/self/fd", "fd" }, { "/proc/self/fd/0", "stdin" }, { "/proc/self/fd/1", "stdout" },
-  { "/proc/self/fd/2", "stderr" }, { "pts/ptmx", "ptmx" },
-}
+-- the tree -----------------------------------------------------------------------------
 
 local function append(list, element)
   list[#list + 1] = element
   return #list
 end
-
--- a mount of the caller's, taken along: its index
-local function bring(list, path, target, set)
-  local grab = append(list, { grab = path, recursive = true })
-  return append(list, { place = grab, target = target, make = true, nofollow = true, set = set })
-end
-
-local function add_proc(list, kind)
-  if kind.proc then
-    return append(list, { type = "proc", source = "proc", target = "/proc", make = true,
-      nofollow = true, flags = SAFE })
-  end
-  return bring(list, "/proc", "/proc", SAFE)
-end
-
--- of a network namespace of its own, where the kernel gives it a new one
-local function add_sys(list, kind)
-  if kind.net then
-    return append(list, { type = "sysfs", source = "sysfs", target = "/sys", make = true,
-      nofollow = true, flags = SAFE_RO, instead = "/sys" })
-  end
-  return bring(list, "/sys", "/sys", SAFE_RO)
-end
-
--- a device is bound: nobody but the machine's root can make one
-local function add_dev(list, kind)
-  local dev = append(list, { type = "tmpfs", source = "tmpfs", target = "/dev", make = true,
-    nofollow = true, flags = SAFE, data = "mode=755,size=64k" })
-  for _, name in ipairs(DEVICES) do
-    local grab = append(list, { grab = "/dev/" .. name, optional = true })
-    append(list, { place = grab, target = name, below = dev, make = true, nofollow = true,
-      set = { "nosuid", "noexec" } })
-  end
-  append(list, { type = "devpts", source = "devpts", target = "pts", below = dev, make = true,
-    flags = { "nosuid", "noexec" },
-    data = "newinstance,ptmxmode=0666,mode=620" .. (kind.tty and ",gid=5" or "") })
-  append(list, { type = "tmpfs", source = "shm", target = "shm", below = dev, make = true,
-    flags = SAFE, data = "mode=1777,size=64m" })
-  if kind.ipc then
-    append(list, { type = "mqueue", source = "mqueue", target = "mqueue", below = dev,
-      make = true, flags = SAFE, try = true })
-  end
-  for _, link in ipairs(LINKS) do
-    append(list, { symlink = link[1], target = link[2], below = dev })
-  end
-end
-
--- what the defaults say of /proc and /sys, inside the very mounts that were made there
-local function add_defences(list, proc, sys)
-  local d = require "nsbox.defaults"
-  local function each(paths, add)
-    for _, path in ipairs(paths) do
-      local fs, rest = path:match "^/(%l+)/(.+)$"
-      add(rest, fs == "proc" and proc or sys)
-    end
-  end
-  local function mask(path, below)
-    append(list, { mask = path, below = below, optional = true })
-  end
-  each(d.masked_files, mask)
-  each(d.masked_directories, mask)
-  each(d.readonly_paths, function(path, below)
-    local grab = append(list, { grab = path, below = below, recursive = true, optional = true })
-    append(list, { place = grab, target = path, below = below, nofollow = true, set = SAFE_RO })
-  end)
-end
-
--- checked once for all boxes that are alike in this, see process.mounts
-local constant = {}
-local function standard(kind)
-  local key = ("%s %s %s %s %s %s %s"):format(kind.bare, kind.proc, kind.net, kind.ipc,
-    kind.cgroup, kind.tty, kind.masks)
-  if not constant[key] then
-    local list = {}
-    local proc = add_proc(list, kind)
-    if not kind.bare then
-      local sys = add_sys(list, kind)
-      if kind.cgroup then
-        append(list, { type = "cgroup2", source = "cgroup2", target = "fs/cgroup", below = sys,
-          flags = SAFE_RO, try = true })
-      end
-      add_dev(list, kind)
-      if kind.masks then
-        add_defences(list, proc, sys)
-      end
-    end
-    constant[key] = process.mounts(list)
-  end
-  return constant[key]
-end
-
--- files that say who it is and whom to ask -----------------------------------------------
-
-local function files_of(plan, chosen)
-  local dns = require "nsbox.dns"
-  local name = plan.hostname
-  local files = { hosts = dns.hosts_text(name and name ~= "localhost"
-    and { { address = "127.0.1.1", name = name } } or {}) }
-  files.hostname = name and name .. "\n"
-  if not chosen.net then -- in the caller's network it asks whom the caller asks
-    files["resolv.conf"] = require("nsbox.machine").read "/etc/resolv.conf"
-  end
-  return files
-end
-
-local function add_files(list, scratch, files)
-  for name, text in next, files do
-    append(list, { content = text, target = name, below = scratch })
-    local grab = append(list, { grab = name, below = scratch })
-    -- an image that is somebody else's, and has no place for it, does without
-    append(list, { place = grab, target = "/etc/" .. name, make = true, set = SAFE_RO,
-      try = true })
-  end
-end
-
--- the tree -----------------------------------------------------------------------------
 
 -- who makes a file or a directory has to have a name in there
 local function become(list, plan, chosen, who)
@@ -318,6 +191,7 @@ end
 -- @tparam table opened gets what has to be closed after the launch
 -- @treturn table its field `mounts`
 function M.list(plan, o, chosen, who, op, opened)
+  local basics = require "nsbox.basics"
   local list = {}
   local binds = sources_of_wishes(list, o, who, op, opened)
   local tree = source(list, o, who, op, opened)
@@ -328,9 +202,9 @@ function M.list(plan, o, chosen, who, op, opened)
   if o.rootfs.ro and tree then -- not yet, at the top: there may be something to make
     append(list, { attr = "/", clear = { "ro" }, try = true })
   end
-  append(list, standard(kind_of(o, chosen, who.maps)))
+  append(list, basics.mounts(kind_of(o, chosen, who.maps)))
   if not o.bare then
-    add_files(list, scratch, files_of(plan, chosen))
+    basics.add_files(list, scratch, plan, chosen)
   end
   add_wishes(list, o, plan, binds)
   if o.rootfs.ro then
