@@ -9,11 +9,29 @@
 
 local M = {}
 
--- User namespaces by whose maps ids are shown. Nobody is in them; they are collected
--- when no launch has used them for a while.
-local holders = setmetatable({}, { __mode = "v" })
+-- User namespaces by whose maps ids are shown; nobody is in them. To make one takes as long
+-- as a launch: those that were used since the last collection of garbage are kept.
+local holders = {}
 
-local function holder(maps)
+local watched = false
+local function watch()
+  watched = true
+  setmetatable({}, { __gc = function()
+    watched = false
+    for key, holder in next, holders do
+      if holder.users == 0 and not holder.used then
+        holder.ns:close()
+        holders[key] = nil
+      end
+      holder.used = false
+    end
+    if next(holders) then
+      watch()
+    end
+  end })
+end
+
+local function key_of(maps)
   local key = {}
   for _, which in ipairs { "uid", "gid" } do
     for _, range in ipairs(maps[which]) do
@@ -21,13 +39,24 @@ local function holder(maps)
     end
     key[#key + 1] = ""
   end
-  key = table.concat(key, "\n")
-  local ns = holders[key]
-  if not ns then
-    ns = require("nsbox.ns").new { "user", maps = { uid = maps.uid, gid = maps.gid } }
-    holders[key] = ns
+  return table.concat(key, "\n")
+end
+
+-- one that is not closed before `users` says so
+local function take(maps)
+  local key = key_of(maps)
+  local holder = holders[key]
+  if holder then
+    holder.users, holder.used = holder.users + 1, true
+    return holder
   end
-  return ns
+  holder = { ns = require("nsbox.ns").new { "user", maps = { uid = maps.uid, gid = maps.gid } },
+    users = 1, used = true }
+  holders[key] = holder
+  if not watched then
+    watch()
+  end
+  return holder
 end
 
 --- Whether an id of the machine has a name in a box.
@@ -59,16 +88,17 @@ end
 -- @tparam ?boolean root it is to be the root of a box, for the hint
 -- @treturn userdata for the field `tree` of a mount
 function M.tree(dir, maps, op, opened, root)
-  local ns = holder(maps)
+  local holder = take(maps)
   local mount = require "nsbox.sys.mount"
   local tree, message, errno = mount.open_tree(dir, { "clone", "recursive" })
   local ok = tree ~= nil
   if tree then
     opened[#opened + 1] = tree
     -- private: the copy of a shared mount is a peer of it, and what a box mounts would appear here
-    ok, message, errno = mount.setattr(tree, { recursive = true, idmap = ns._handles.user,
+    ok, message, errno = mount.setattr(tree, { recursive = true, idmap = holder.ns._handles.user,
       propagation = "private" })
   end
+  holder.users = holder.users - 1
   if not ok then
     require("nsbox.error").raise({ op = op, step = tree and "idmap" or "bind", subject = dir,
       detail = message:gsub("^.-: ", "", 1), errno = errno }, { mounts = { { grab = dir },
