@@ -127,10 +127,23 @@ local function lock(op, path)
     require("nsbox.error").check(op, path, nil, failure[1], failure[2])
   elseif not handle then
     require("nsbox.error").raise { op = op, subject = path, code = "ETIMEDOUT",
-      detail = ("another script chooses addresses, for more than %d s"):format(PATIENCE),
+      detail = ("another script chooses addresses or ports, for more than %d s"):format(PATIENCE),
       hint = "is it stopped? fuser " .. path .. " tells its pid" }
   end
   return handle
+end
+
+-- its directory was checked when it was made, and is not removed by others
+local function directory(scope, op)
+  return scope:_writes(op).path:match "^(.*)/"
+end
+
+--- Takes the lock alone, for what is not in the journals but in the kernel.
+-- @tparam nsbox.Scope scope
+-- @tparam string op the verb, for an Error
+-- @treturn userdata until it is closed nobody else chooses
+function M.lock(scope, op)
+  return lock(op, directory(scope, op))
 end
 
 --- Opens it for a scope that is going to choose: until it is closed nobody else chooses.
@@ -138,10 +151,8 @@ end
 -- @tparam string op the verb, for an Error
 -- @treturn nsbox.Ledger
 function M.open(scope, op)
-  -- its directory was checked when it was made, and is not removed by others
-  local own = scope:_writes(op)
-  local path = own.path:match "^(.*)/"
-  local handle = lock(op, path)
+  local path = directory(scope, op)
+  local handle, own = lock(op, path), scope:_writes(op)
   local ok, list = pcall(others, op, own.name, path)
   if not ok then
     handle:close()

@@ -321,6 +321,8 @@ local function publish(list)
   local place, uplink = list[1].place, uplink_of(list[1])
   local run = { keys = {}, sockets = sockets.of(place.handle),
     machine = uplink and require("nsbox.hostports").of(uplink) }
+  -- of two that want the same port one gets it, and "any free" stays free
+  local alone <close> = require("nsbox.ledger").lock(list[1].part.scope, "publish")
   local items = {}
   for i, it in ipairs(list) do
     items[i] = prepare(run, it)
@@ -334,7 +336,7 @@ local function publish(list)
         end)
       end
     end,
-    -- Others may do the same at this moment: each looks when its own is there.
+    -- Another user may do the same at this moment: each looks when its own is there.
     -- What is in an older table goes before what is in ours.
     verify = function(name)
       for other, sets in next, tables(nft, name) do
@@ -346,6 +348,7 @@ local function publish(list)
       end
     end,
   })
+  alone:close()
   for _, it in ipairs(list) do -- the table keeps others from it by now
     open_localhost(it)
   end
@@ -403,14 +406,17 @@ local function again(it)
     open_way(it)
     open_localhost(it)
   end
-  local own, there = {}, {}
+  local own, there, seen = {}, {}, {}
   for _, addr in ipairs(it.addrs) do
     own[host_of(addr)] = true
   end
   for _, step in ipairs(it.part.standing.steps) do
     for set, element in nftable.elements(step) do
       local found = read_element(set, element)
-      there[#there + 1] = own[found.target] and found or nil
+      local key = ("%s %s %d"):format(found.addr, found.protocol, found.port)
+      if own[found.target] and not seen[key] then -- once for v4 and v6
+        seen[key], there[#there + 1] = true, found
+      end
     end
   end
   local published = it.link.published or {}
