@@ -46,6 +46,12 @@ local function with(o, f)
   end)
 end
 
+-- the socket by which slirp4netns is told of ports is in a directory of the island's own
+local function needs_program(name)
+  needs(name)
+  if name == "slirp4netns" then needs "mount_api" end
+end
+
 local function ended(pid) return slurp(("/proc/%d/stat"):format(pid)) == nil end
 
 describe("the uplink of an island", function()
@@ -53,7 +59,7 @@ describe("the uplink of an island", function()
 
   for _, name in ipairs { "pasta", "slirp4netns" } do
     it("reaches the world by " .. name .. ", and ends with its scope", function()
-      needs(name)
+      needs_program(name)
       local pid
       with({ uplink = name }, function(s)
         local br = s:bridge { "br0", addr = "10.0.3.1/24", nat = true }
@@ -68,7 +74,7 @@ describe("the uplink of an island", function()
     end)
 
     it("is asked for by nat, by " .. name, function()
-      needs(name)
+      needs_program(name)
       with({ uplink = nil }, function(s)
         s:bridge { "br0", addr = "10.0.3.1/24" }
         assert.is_nil(s._island.uplink)
@@ -82,7 +88,7 @@ describe("the uplink of an island", function()
     end)
 
     it("opens ports of the machine by " .. name, function()
-      needs(name)
+      needs_program(name)
       with({ uplink = name }, function(s)
         s:bridge { "br0", addr = "10.0.3.1/24" }
         local server <close> = s.ns:spawn { "sh", "-c",
@@ -103,7 +109,7 @@ describe("the uplink of an island", function()
     end)
 
     it("brings published ports to boxes by " .. name .. ", until they are closed", function()
-      needs(name)
+      needs_program(name)
       needs("nftables", "sysctl")
       with({ uplink = name }, function(s)
         local br = s:bridge { "br0", addr = "10.0.3.1/24" }
@@ -122,7 +128,7 @@ describe("the uplink of an island", function()
     end)
 
     it("is asked for by ports, and asked only for those that it can have: " .. name, function()
-      needs(name)
+      needs_program(name)
       needs("nftables", "sysctl")
       with({ uplink = name }, function(s)
         local machine = require "nsbox.machine"
@@ -169,7 +175,7 @@ describe("the uplink of an island", function()
     end)
 
     it("is missed when it dies: " .. name, function()
-      needs(name)
+      needs_program(name)
       with({ uplink = name }, function(s)
         s:bridge { "br0", addr = "10.0.3.1/24" }
         local pid = s._island.uplink.process.pid
