@@ -44,7 +44,7 @@ describe("nsbox.sys.netlink.sockets", function()
 end)
 
 describe("nsbox.sys.netlink.conntrack_forget", function()
-  needs("netns", "bridge", "nftables")
+  needs("netns", "bridge", "nftables", "sysctl")
 
   it("forgets the connections to some ports, and no others", function()
     netns(function()
