@@ -545,7 +545,9 @@ int nb_plan_run(struct nb_plan *plan, uint32_t from)
 		struct nb_step *s = &steps[i];
 		long r = s->fault ? -s->fault : run(plan, s, i);
 
-		if (r >= 0 || s->flags & NB_TRY)
+		/* a fault that was asked for is one, however the step takes it
+		 */
+		if (r >= 0 || (s->flags & NB_TRY && !s->fault))
 			continue;
 		if (s->flags & NB_MISSING_OK && (r == -ENOENT || r == -ENOTDIR))
 			continue;
