@@ -18,7 +18,8 @@ struct nb_builder {
 	struct nb_arena a; /* holds the plan; moves as it grows */
 	int table;	   /* of the plan table */
 	uint32_t max_steps;
-	uint32_t mount_steps; /* the step of each element of `mounts` */
+	lua_Integer nmounts;  /* elements of `mounts`, counted once */
+	uint32_t mount_steps; /* the step of each of them */
 	struct nb_launch *l;
 };
 
@@ -50,6 +51,7 @@ bool nb_ownmaps(const struct nb_launch *l);
 void nb_addownmaps(struct nb_builder *b);
 uint32_t nb_countmounts(struct nb_builder *b); /* spawn_mounts.c */
 void nb_addmounts(struct nb_builder *b);
+bool nb_pivots(struct nb_builder *b);
 uint64_t nb_listtrees(struct nb_builder *b, uint32_t to, uint64_t n,
 		      uint64_t most);
 void nb_addprivilege(struct nb_builder *b, int pdeathsig); /* spawn_caps.c */

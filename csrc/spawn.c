@@ -325,12 +325,17 @@ static void plant_faults(struct nb_builder *b)
 }
 #endif
 
-/* who runs which step: see the head of plan.c */
+/*
+ * Who runs which step: see the head of plan.c.  In a root of its own a program
+ * may be a link to /proc/self/exe, or a script that names it: what it gets is
+ * nsbox-init, from a sealed file and with no descriptor but its own, and not
+ * the interpreter (CVE-2019-5736).
+ */
 static bool needs_init(struct nb_builder *b, uint64_t njoins)
 {
 	lua_State *L = b->L;
 	static const char *const ids[] = {"uid", "gid", NULL};
-	bool yes = njoins > 0 || b->l->supervise ||
+	bool yes = njoins > 0 || b->l->supervise || nb_pivots(b) ||
 		   nb_fieldbool(L, b->table, "gate", false) ||
 		   nb_filterkills(b);
 

@@ -228,10 +228,9 @@ uint64_t nb_listtrees(struct nb_builder *b, uint32_t to, uint64_t n,
 		      uint64_t most)
 {
 	lua_State *L = b->L;
-	lua_Integer len = nb_count(L, b->table, "mounts");
 
 	lua_getfield(L, b->table, "mounts");
-	for (lua_Integer i = 1; i <= len; i++) {
+	for (lua_Integer i = 1; i <= b->nmounts; i++) {
 		int fd;
 
 		lua_geti(L, -1, i);
@@ -313,6 +312,8 @@ uint32_t nb_countmounts(struct nb_builder *b)
 	lua_Integer n = nb_count(L, b->table, "mounts");
 	uint32_t steps = 0;
 
+	b->nmounts = n;
+
 	lua_getfield(L, b->table, "mounts");
 	for (lua_Integer i = 1; i <= n; i++) {
 		const struct made *m;
@@ -326,12 +327,40 @@ uint32_t nb_countmounts(struct nb_builder *b)
 	return steps;
 }
 
+static bool pivots(const struct made *m)
+{
+	for (uint32_t i = 0; i < m->nsteps; i++)
+		if (m->steps[i].op == NB_STEP_PIVOT)
+			return true;
+	return false;
+}
+
+/* whether the old root is left, most often by the last element */
+bool nb_pivots(struct nb_builder *b)
+{
+	lua_State *L = b->L;
+	bool yes = false;
+
+	lua_getfield(L, b->table, "mounts");
+	for (lua_Integer i = b->nmounts; i > 0 && !yes; i--) {
+		const struct made *m;
+
+		lua_geti(L, -1, i);
+		m = luaL_testudata(L, -1, NB_MOUNTS);
+		if (m)
+			yes = pivots(m);
+		else if (lua_istable(L, -1))
+			yes = nb_fieldbool(L, lua_gettop(L), "pivot", false);
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+	return yes;
+}
+
 void nb_addmounts(struct nb_builder *b)
 {
-	lua_Integer n = nb_count(b->L, b->table, "mounts");
-
-	b->mount_steps = nb_reserve(b, (size_t)n * sizeof(uint32_t));
-	nb_each(b, "mounts", n, add_element);
+	b->mount_steps = nb_reserve(b, (size_t)b->nmounts * sizeof(uint32_t));
+	nb_each(b, "mounts", b->nmounts, add_element);
 }
 
 /***

@@ -320,6 +320,27 @@ zero
     assert.equal("0\n1\n2\n3\n", b:exec({ "ls", "/proc/self/fd" }).stdout)
   end)
 
+  it("gives no program of the machine to an image that asks for it", function()
+    local root = make()
+    link("/proc/self/exe", root .. "/bin/link")
+    spew(root .. "/bin/script", "#!/proc/self/exe\n")
+    assert(os.execute(("chmod 755 %s/bin/script"):format(root)))
+    -- what they get is nsbox-init, sealed, which does nothing for them
+    local b <close> = nsbox.box { rootfs = root }
+    for _, name in ipairs { "link", "script" } do
+      assert.equal(2, (nsbox.run { name, rootfs = root, stderr = "null" }))
+      assert.equal(2, b:exec({ name }).status)
+    end
+    -- nor by a descriptor that this script has open
+    local dir <close> = sys.fd.open("/bin", { "path", "directory" })
+    link("/proc/self/fd/" .. dir:fileno() .. "/sh", root .. "/bin/fd")
+    assert.equal("ENOENT", failure(function() nsbox.run { "fd", rootfs = root } end).code)
+    for _, cwd in ipairs { "/proc/self/fd/" .. dir:fileno(), "/proc/self/cwd/.." } do
+      local out, err = nsbox.try(sh_in, root, "pwd", { cwd = cwd })
+      assert(out == "/\n" or err.step == "cwd")
+    end
+  end)
+
   it("is that of all that enters the box", function()
     local root = make()
     lfs.mkdir(root .. "/etc")
@@ -346,7 +367,7 @@ zero
     assert.matches("bin\n$", out)
   end)
 
-  it("can be empty, and made of directories of the machine", function()
+  it("can be empty, and made of directories of the machine #uml", function()
     local dir = tmpdir()
     local o = { "sh", "-c", "ls /; echo x >/work/x; cat /proc/self/mountinfo; touch /y",
       bind = { dir .. ":/work" }, maps = "self", rootfs = {}, stdout = "capture",

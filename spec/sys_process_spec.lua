@@ -116,7 +116,7 @@ describe("nsbox.sys.process.spawn", function()
     end)
 
     it("to ask for more mounts than it made room for", function()
-      local lengths, last = { 1, 0, 30 }, 0
+      local lengths, last = { 1, 30 }, 0
       local mounts = setmetatable({}, {
         __len = function() return table.remove(lengths, 1) or 30 end,
         __index = function(_, i)
