@@ -545,8 +545,7 @@ int nb_plan_run(struct nb_plan *plan, uint32_t from)
 		struct nb_step *s = &steps[i];
 		long r = s->fault ? -s->fault : run(plan, s, i);
 
-		/* a fault that was asked for is one, however the step takes it
-		 */
+		/* an injected fault is one, whatever the flags */
 		if (r >= 0 || (s->flags & NB_TRY && !s->fault))
 			continue;
 		if (s->flags & NB_MISSING_OK && (r == -ENOENT || r == -ENOTDIR))
