@@ -330,8 +330,8 @@ describe("bridge:attach", function()
         return #entries "/proc/self/fd"
       end
       collectgarbage("incremental", 100, 400)
-      local before = rounds(2)
-      assert.equal(before, rounds(5))
+      local before = rounds(1)
+      assert.equal(before, rounds(2))
     end)
   end)
 

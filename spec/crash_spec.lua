@@ -8,9 +8,9 @@ local function crash()
 end
 
 describe("a script that is killed", function()
-  it("leaves nothing that a recovery does not undo #root #crash", crash)
+  it("leaves nothing that a recovery does not undo #root #long", crash)
 
-  it("leaves nothing that a recovery does not undo, of a user #user #crash", function()
+  it("leaves nothing that a recovery does not undo, of a user #user #long", function()
     needs("maps", "procmount")
     crash()
   end)

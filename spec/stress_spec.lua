@@ -55,7 +55,7 @@ describe("many launches", function()
     assert.is_true(shared < copied / 10, ("%d faults, %d with a copy"):format(shared, copied))
   end)
 
-  it("hang in no host with busy threads", function()
+  it("hang in no host with busy threads #long", function()
     local program = tmpdir() .. "/threads"
     local out, status = sh(("%s -O1 -Wall -Wextra -Werror $(pkg-config --cflags lua5.4) -Icsrc "
       .. "-o %s spec/threads.c build/libnsbox.a $(pkg-config --libs lua5.4) -lcap -lpthread")
