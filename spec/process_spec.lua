@@ -57,6 +57,25 @@ describe("nsbox.process", function()
     require("children").ending(handle)
   end)
 
+  it("is asked first by _end, and killed when it does not listen", function()
+    local p, q = start("sleep", "1000"), start("sleep", "1000")
+    p:_end("TERM", 60)
+    assert.equal("TERM", p:wait().signal)
+    q:kill "STOP" -- it hears nothing but KILL then
+    repeat until slurp(("/proc/%d/stat"):format(q.pid)):find "%) T"
+    q:_end("TERM", 0)
+    q:_end("TERM", 0)
+    assert.equal("KILL", q:wait().signal)
+    assert.is_nil(slurp(("/proc/%d/stat"):format(q.pid)))
+  end)
+
+  it("is its parent's: a forked child asks and kills nothing", function()
+    local p <close> = start("cat")
+    require("inside")({}, function() p:_end("TERM", 0) end)
+    assert.is_nil(p:wait { timeout = 0 })
+    assert.is_true(p:kill "CONT")
+  end)
+
   it("kills after a time-out, and not what ended before it", function()
     local p <close> = start_for(0, "sleep", "1000")
     assert.equal("timeout", p:wait().reason)

@@ -168,21 +168,34 @@ function Process:kill(signal)
   return send(self, signal or "TERM")
 end
 
+-- looks until it has ended, or the time is over; not by `wait`, which may yield: the coroutine
+-- may be one that is being closed
+local function await(self, deadline)
+  local left
+  repeat
+    left = deadline and math.max(0, deadline - wait.now())
+    wait.poll({ [self:fileno()] = "r" }, left)
+  until look(self) or left == 0
+end
+
+-- a forked child never ends what its parent started
+local function is_ours_to_end(self)
+  return not self._closed and not self._result and sys.getpid() == self._parent
+end
+
 --- Kills it, if it still runs, and lets go of everything; twice is harmless.
 -- @raise an Error, EPERM: a program that changed its ids, as sudo does, runs on
 function Process:close()
   if self._closed then
     return
   end
+  local ours, ok, err = is_ours_to_end(self), true, nil
   self._closed = true
-  local ok, err = true, nil
-  -- a forked child never ends what its parent started
-  if not self._result and sys.getpid() == self._parent then
+  if ours then
     ok, err = pcall(send, self, "KILL")
     self._streams:close()
-    while ok and not self._result do
-      wait.poll { [self:fileno()] = "r" }
-      look(self)
+    if ok then
+      await(self)
     end
     wait.leave(self) -- one that may not be killed is not waited for
   end
@@ -191,6 +204,16 @@ function Process:close()
   if not ok then
     error(err, 0)
   end
+end
+
+--- The same, for a program that has something to take away itself: it is asked first.
+-- @tparam string signal
+-- @tparam number seconds until it is killed
+function Process:_end(signal, seconds)
+  if is_ours_to_end(self) and send(self, signal) then
+    await(self, wait.now() + seconds)
+  end
+  self:close()
 end
 
 Process.__close = Process.close

@@ -248,10 +248,7 @@ end
 -- not by the death of its nsbox-init, which it would outlive for a moment, with its ports and
 -- its device
 local function stop(self)
-  if self.process:kill "TERM" then
-    self.process:wait { timeout = PATIENCE }
-  end
-  self.process:close()
+  self.process:_end("TERM", PATIENCE)
 end
 
 -- pasta takes its ports when it starts: connections through it are lost
