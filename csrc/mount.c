@@ -295,23 +295,6 @@ static int mount_move_mount(lua_State *L)
 	return nb_result(L, rc, target);
 }
 
-/* nothing else than this call can do it */
-static long show_ids(int dir, const char *path, uint64_t set, uint64_t clr,
-		     uint64_t propagation, int userns, bool recursive)
-{
-	struct nb_mountattr attr = {.set = set | MOUNT_ATTR_IDMAP,
-				    .clr = clr,
-				    .propagation = propagation,
-				    .userns_fd = (uint64_t)userns};
-
-	return syscall(SYS_mount_setattr, dir, path,
-		       (recursive ? AT_RECURSIVE : 0) |
-			   (*path ? 0 : AT_EMPTY_PATH),
-		       &attr, sizeof(attr)) < 0
-		   ? -errno
-		   : 0;
-}
-
 /***
  * Changes the attributes of a mount.
  *
@@ -350,10 +333,11 @@ static int mount_setattr_(lua_State *L)
 	if (lua_getfield(L, 2, "idmap") != LUA_TNIL)
 		idmap = nb_checkfd(L, -1);
 
+	/* no remount shows other ids */
 	rc = idmap < 0
 		 ? nb_setattr(dir, target, set, clr, propagation, recursive)
-		 : show_ids(dir, target, set, clr, propagation, idmap,
-			    recursive);
+		 : nb_rawsetattr(dir, target, set | MOUNT_ATTR_IDMAP, clr,
+				 propagation, idmap, recursive);
 
 	if (rc < 0)
 		return nb_fail(L, (int)-rc, path ? target : "setattr");

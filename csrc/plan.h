@@ -180,7 +180,14 @@ struct nb_status {
 long nb_status(int fd, struct nb_status *to);
 
 /*
- * mount_setattr(2) on path; where the kernel has none, a walk over
+ * mount_setattr(2) alone; path "" is what dirfd is open on, userns a descriptor
+ * for MOUNT_ATTR_IDMAP, else 0.  0 or -errno.
+ */
+long nb_rawsetattr(int dirfd, const char *path, uint64_t set, uint64_t clr,
+		   uint64_t propagation, int userns, int recursive);
+
+/*
+ * The same on path, without idmaps; where the kernel has none, a walk over
  * /proc/self/mountinfo with one remount each.  set and clr are MOUNT_ATTR_*.
  * 0 or -errno.
  */

@@ -34,18 +34,6 @@ static long top(void)
 		       O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0);
 }
 
-static long set_attrs(int fd, uint64_t set, uint64_t clr, bool recursive)
-{
-	struct nb_mountattr attr;
-
-	attr.set = set;
-	attr.clr = clr;
-	attr.propagation = attr.userns_fd = 0;
-	return nb_sys5(__NR_mount_setattr, fd, "",
-		       AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr,
-		       sizeof(attr));
-}
-
 /* --- bind mounts in two parts, so that a source is taken before the mounts
  * around it become read-only or hidden --- */
 
@@ -94,7 +82,8 @@ static long place_by_path(struct nb_plan *plan, struct nb_step *s,
 
 	if (from->c == 0) {
 		if (s->x) {
-			r = set_attrs(from->fd, s->x, 0, recursive);
+			r = nb_rawsetattr(from->fd, "", s->x, 0, 0, 0,
+					  recursive);
 			if (r < 0 && r != -ENOSYS)
 				return r;
 		}

@@ -244,15 +244,15 @@ static long walk_mounts(int base, int fd, uint64_t set, uint64_t clr,
 	return r;
 }
 
-static long set_attrs(int dirfd, const char *path, uint64_t set, uint64_t clr,
-		      uint64_t propagation, int recursive)
+long nb_rawsetattr(int dirfd, const char *path, uint64_t set, uint64_t clr,
+		   uint64_t propagation, int userns, int recursive)
 {
 	struct nb_mountattr attr;
 
 	attr.set = set;
 	attr.clr = clr;
 	attr.propagation = propagation;
-	attr.userns_fd = 0;
+	attr.userns_fd = (uint64_t)userns;
 	return nb_sys5(__NR_mount_setattr, dirfd, path,
 		       (recursive ? AT_RECURSIVE : 0) |
 			   (*path ? 0 : AT_EMPTY_PATH),
@@ -261,7 +261,7 @@ static long set_attrs(int dirfd, const char *path, uint64_t set, uint64_t clr,
 
 long nb_setattrin(int base, int fd, uint64_t set, uint64_t clr, int recursive)
 {
-	long r = set_attrs(fd, "", set, clr, 0, recursive);
+	long r = nb_rawsetattr(fd, "", set, clr, 0, 0, recursive);
 
 	return r == -ENOSYS ? walk_mounts(base, fd, set, clr, recursive) : r;
 }
@@ -270,7 +270,8 @@ long nb_setattr(int dirfd, const char *path, uint64_t set, uint64_t clr,
 		uint64_t propagation, int recursive)
 {
 	char link[32];
-	long r = set_attrs(dirfd, path, set, clr, propagation, recursive);
+	long r =
+	    nb_rawsetattr(dirfd, path, set, clr, propagation, 0, recursive);
 	long fd;
 
 	if (r != -ENOSYS)
