@@ -25,9 +25,8 @@ local DEVICE <const> = {
 
 -- a bridge is a port of no other one
 local fields = interface.with(DEVICE)
-fields.nat = { function(value)
-  return require("nsbox.nat").check(value)
-end, doc = "its subnets go out by any device, or by this one, as \"enp1s0\"" }
+fields.nat = { opts.by "nsbox.nat",
+  doc = "its subnets go out by any device, or by this one, as \"enp1s0\"" }
 fields.isolate = { "boolean", doc = "no traffic to or from other bridges of nsbox" }
 fields.master, fields.isolated, fields.hairpin, fields.publish = nil, nil, nil, nil
 fields.addr = { interface.check_auto, list = true, none = true, default = { "auto" },

@@ -140,12 +140,10 @@ M.fields = {
   mtu = { "integer", min = 68, max = 65536, doc = "longest packet, in bytes" },
   up = { "boolean", default = true, doc = "it is up" },
   txqueuelen = { "integer", min = 0, max = 0xffffffff, doc = "packets that may wait" },
-  dns = { function(value)
-    return require("nsbox.dns").check(value)
-  end, none = true, doc = "{ server…, search =, options =, hosts = }, or \"host\"" },
-  publish = { function(value)
-    return require("nsbox.ports").check(value)
-  end, doc = "ports of the host that lead here: \"8080:80\", one or a list, as docker has them" },
+  dns = { opts.by "nsbox.dns", none = true,
+    doc = "{ server…, search =, options =, hosts = }, or \"host\"" },
+  publish = { opts.by "nsbox.ports",
+    doc = "ports of the host that lead here: \"8080:80\", one or a list, as docker has them" },
   alias = { "string", max = 255, min = 1, doc = "a text for people" },
   gateway = { inet.check_host, list = true, none = true, doc = "where the default route leads to" },
   routes = { routes, doc = "{ \"10.5.0.0/16\", via =, … }, one or a list" },

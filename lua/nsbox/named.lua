@@ -284,13 +284,11 @@ local schema = opts.schema("scope", {
   { M.check_name, doc = "the name of the scope" },
   timeout = { "duration", doc = "how long to wait for another run (10)" },
   prune = { "boolean", doc = "a commit removes what was not declared (true)" },
-  pool = { function(value)
-    return require("nsbox.pool").check(value)
-  end, doc = "subnets for bridges without an address: \"10.20.0.0/16\", or all of one size in "
+  pool = { opts.by "nsbox.pool",
+    doc = "subnets for bridges without an address: \"10.20.0.0/16\", or all of one size in "
     .. "it, { \"10.0.0.0/8\", size = 24 }; one or a list" },
-  uplink = { function(value)
-    return require("nsbox.uplink").check(value)
-  end, none = true, doc = "how an island reaches the world: \"pasta\", \"slirp4netns\", false" },
+  uplink = { opts.by "nsbox.uplink", none = true,
+    doc = "how an island reaches the world: \"pasta\", \"slirp4netns\", false" },
   private = { "boolean", doc = "an island of its own; absent: without the privilege" },
 })
 

@@ -28,12 +28,9 @@ end
 
 local schema = opts.schema("netns", {
   { name_of, doc = "its name under /run/netns" },
-  sysctl = { function(value)
-    return require("nsbox.setting").check(value)
-  end, doc = "{ [\"net.ipv4.ip_forward\"] = 1, … }" },
-  dns = { function(value)
-    return require("nsbox.dns").check(value)
-  end, none = true, doc = "{ server…, search =, options =, hosts = }, or \"host\"" },
+  sysctl = { opts.by "nsbox.setting", doc = "{ [\"net.ipv4.ip_forward\"] = 1, … }" },
+  dns = { opts.by "nsbox.dns", none = true,
+    doc = "{ server…, search =, options =, hosts = }, or \"host\"" },
 })
 
 local function taken(path)

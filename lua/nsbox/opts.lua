@@ -157,6 +157,16 @@ end
 
 local M = {}
 
+--- A type that another module checks, loaded when the option is first given.
+-- @tparam string module `"nsbox.dns"`
+-- @tparam[opt="check"] string name of its function
+-- @treturn function
+function M.by(module, name)
+  return function(value)
+    return require(module)[name or "check"](value)
+  end
+end
+
 --- Makes a schema.
 -- @tparam string name the verb, the first word of every message: `"run"`
 -- @tparam table fields see above

@@ -40,10 +40,6 @@ local function namespaces(value)
   return value
 end
 
-local function maps(value)
-  return require("nsbox.idmap").parse(value)
-end
-
 -- one or a list of capabilities -> a list
 local function cap_list(value)
   if type(value) == "string" then
@@ -97,38 +93,6 @@ local offsets = opts.schema("time_offsets", {
   boottime = { "number", min = -1e10, max = 1e10 },
 })
 
-local function bind(value)
-  return require("nsbox.binds").check(value)
-end
-
-local function tmpfs(value)
-  return require("nsbox.binds").check_tmpfs(value)
-end
-
-local function rootfs(value)
-  return require("nsbox.root").check(value)
-end
-
-local function devices(value)
-  return require("nsbox.root").check_devices(value)
-end
-
-local function overlay(value)
-  return require("nsbox.overlay").check(value)
-end
-
-local function net(value)
-  return require("nsbox.attach").check_net(value)
-end
-
-local function dns(value)
-  return require("nsbox.dns").check(value)
-end
-
-local function sysctl(value)
-  return require("nsbox.setting").check(value)
-end
-
 local function seccomp(value)
   if type(value) == "boolean" then
     return value
@@ -137,21 +101,30 @@ local function seccomp(value)
 end
 
 local fields = {
-  net = { net, doc = "a bridge, { bridge, name =, INTERFACE }, or a list: networks at birth" },
+  net = { opts.by("nsbox.attach", "check_net"),
+    doc = "a bridge, { bridge, name =, INTERFACE }, or a list: networks at birth" },
   name = { "string", max = 64, min = 1, doc = "identity, and default of hostname" },
   hostname = { "string", max = 64, min = 1, doc = "UTS name" },
   namespaces = { namespaces, doc = "array: exactly these are new; named: true, false, or which" },
-  maps = { maps, doc = "\"self\", \"subuid\", ranges, or { uid = ranges, gid = ranges }" },
+  maps = { opts.by("nsbox.idmap", "parse"),
+    doc = "\"self\", \"subuid\", ranges, or { uid = ranges, gid = ranges }" },
   init = { "boolean", default = false, doc = "nsbox-init is pid 1, reaps and forwards signals" },
   bare = { "boolean", default = false, doc = "only namespaces and maps: what unshare gives" },
-  rootfs = { rootfs, doc = "its root: \"DIR\" or { DIR, ro =, idmap = }, {}: an empty one" },
-  overlay = { overlay, doc = "{ lower =, upper =, work = } or \"tmp\", over its root" },
-  devices = { devices, doc = "devices of the host that its root shows: one or a list" },
+  rootfs = { opts.by "nsbox.root",
+    doc = "its root: \"DIR\" or { DIR, ro =, idmap = }, {}: an empty one" },
+  overlay = { opts.by "nsbox.overlay",
+    doc = "{ lower =, upper =, work = } or \"tmp\", over its root" },
+  devices = { opts.by("nsbox.root", "check_devices"),
+    doc = "devices of the host that its root shows: one or a list" },
   masks = { "boolean", default = true, doc = "what of /proc and /sys is hidden or read-only" },
-  bind = { bind, doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro =, idmap = }, a list" },
-  tmpfs = { tmpfs, doc = "\"DIR\" or { DIR, size =, mode = }, one or a list" },
-  sysctl = { sysctl, doc = "{ [\"net.ipv4.ip_forward\"] = 1, … } in its network namespace" },
-  dns = { dns, none = true, doc = "{ server…, search =, options =, hosts = }, or \"host\"" },
+  bind = { opts.by "nsbox.binds",
+    doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro =, idmap = }, a list" },
+  tmpfs = { opts.by("nsbox.binds", "check_tmpfs"),
+    doc = "\"DIR\" or { DIR, size =, mode = }, one or a list" },
+  sysctl = { opts.by "nsbox.setting",
+    doc = "{ [\"net.ipv4.ip_forward\"] = 1, … } in its network namespace" },
+  dns = { opts.by "nsbox.dns", none = true,
+    doc = "{ server…, search =, options =, hosts = }, or \"host\"" },
   forward = { "boolean", doc = "a router: it forwards IPv4 and IPv6" },
   caps = { caps, doc = "capabilities kept, \"all\", or {}; ambient = list" },
   no_new_privs = { "boolean", doc = "no setuid program gains anything (true; bare: false)" },
