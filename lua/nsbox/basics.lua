@@ -3,7 +3,7 @@
 -- Devices are bound from the machine: nobody but its root can make one. What the
 -- defaults hide of /proc and /sys is found below the very mounts that are made here.
 --
--- @module nsbox.basics
+-- @internal nsbox.basics
 
 local process = require "nsbox.sys.process"
 

@@ -7,7 +7,7 @@
 --
 -- ip-sysctl.txt
 --
--- @module nsbox.forwarding
+-- @internal nsbox.forwarding
 
 local netlink = require "nsbox.sys.netlink"
 

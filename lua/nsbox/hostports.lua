@@ -6,8 +6,9 @@
 --
 -- ip-sysctl.txt (ip_unprivileged_port_start), pasta(1), slirp4netns(1)
 --
--- @module nsbox.hostports
+-- @internal nsbox.hostports
 
+local inet = require "nsbox.inet"
 local netlink = require "nsbox.sys.netlink"
 local sockets = require "nsbox.sockets"
 
@@ -39,12 +40,12 @@ end
 -- @tparam nsbox.Port port
 -- @treturn ?table `{ code, detail, hint }`
 function HostPorts:refuses(port)
-  local addr = port.addr
+  local addr = sockets.one(port.addr)
   if port.protocol == "sctp" then
     return { "EPROTONOSUPPORT", "the uplink of an island carries tcp and udp" }
-  elseif not addr or sockets.is_every(addr) then
+  elseif not addr then
     return nil
-  elseif sockets.version(addr) == "6" and self.uplink.name == "slirp4netns" then
+  elseif inet.version(addr) == "6" and self.uplink.name == "slirp4netns" then
     return { "EAFNOSUPPORT", "slirp4netns opens ports in IPv4 only",
       "uplink = \"pasta\" opens them in both" }
   elseif not is_own(addr) then
@@ -70,9 +71,9 @@ function HostPorts:conflict(port, number)
   elseif self.uplink:carries(port.protocol, number) then -- the table of the island says to whom
     return nil
   end
-  local addr = port.addr and not sockets.is_every(port.addr) and port.addr or nil
+  local addr = sockets.one(port.addr)
   for _, version in ipairs { "4", "6" } do
-    local socket = (not addr or sockets.version(addr) == version)
+    local socket = (not addr or inet.version(addr) == version)
       and sockets.holder(self.sockets, port.protocol, number, addr, version)
     if socket then
       return sockets.reason(port.protocol, number, socket)

@@ -5,7 +5,7 @@
 --
 -- mount_setattr(2) on MOUNT_ATTR_IDMAP
 --
--- @module nsbox.idmapped
+-- @internal nsbox.idmapped
 
 local M = {}
 
@@ -59,25 +59,13 @@ local function take(maps)
   return holder
 end
 
---- Whether an id of the machine has a name in a box.
--- @tparam table ranges
--- @tparam integer id
--- @treturn boolean
-function M.is_mapped(ranges, id)
-  for _, range in ipairs(ranges) do
-    if id >= range[2] and id < range[2] + range[3] then
-      return true
-    end
-  end
-  return false
-end
-
 --- Whether the files of its maker are nobody's in a box: those of root are, in his boxes; an
 -- ordinary user has his own id there.
 -- @tparam table who `{ euid =, maps = }`, as the machine counts ids
 -- @treturn boolean
 function M.is_needed(who)
-  return who.euid == 0 and who.maps ~= nil and not M.is_mapped(who.maps.uid, 0)
+  return who.euid == 0 and who.maps ~= nil
+    and not require("nsbox.ranges").has_outside(who.maps.uid, 0)
 end
 
 --- A copy of a tree, shown by these maps.

@@ -52,6 +52,13 @@ local function v6(text)
   return head .. ("\0"):rep(16 - #head - #tail) .. tail
 end
 
+--- Of which version an address or a network is, whatever else is wrong with it.
+-- @tparam string text
+-- @treturn string "4" or "6"
+function M.version(text)
+  return text:find(":", 1, true) and "6" or "4"
+end
+
 --- Reads an address, with or without a prefix.
 -- @tparam string text
 -- @treturn ?table `{ bytes, family, prefix }`

@@ -6,7 +6,7 @@
 --
 -- ip-sysctl.txt (route_localnet)
 --
--- @module nsbox.localhost
+-- @internal nsbox.localhost
 
 local EEXIST <const> = 17
 local LOCAL6 <const> = { dst = "::1/128", type = "local", table = "local", metric = 1024 }

@@ -5,7 +5,7 @@
 -- hides parts of it, and last what the caller asked for, which may lie over any
 -- of these.
 --
--- @module nsbox.mounts
+-- @internal nsbox.mounts
 
 local process = require "nsbox.sys.process"
 
@@ -13,14 +13,8 @@ local M = {}
 
 -- what is mounted belongs to whoever mounts, and the kernel's root is nobody inside
 local function inside_has_root(maps)
-  local function has(ranges)
-    for _, range in ipairs(ranges) do
-      if range[1] == 0 then
-        return true
-      end
-    end
-  end
-  return has(maps.uid) and has(maps.gid)
+  local has = require("nsbox.ranges").has_inside
+  return has(maps.uid, 0) and has(maps.gid, 0)
 end
 
 local function add_defences(mounts)

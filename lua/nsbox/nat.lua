@@ -128,13 +128,6 @@ function M.subnets(place, index, op, name)
   return list
 end
 
---- "4" or "6", as the sets are named.
--- @tparam string addr
--- @treturn string
-function M.family(addr)
-  return addr:find(":", 1, true) and "6" or "4"
-end
-
 local ANYWHERE <const> = { ["4"] = "0.0.0.0/0", ["6"] = "::/0" }
 
 -- the device by which a subnet is reached
@@ -143,10 +136,13 @@ local function device_to(place, subnet)
   return route and route.type ~= "local" and route.dev and place.nl:name(route.dev) or nil
 end
 
-local function families_of(subnets)
+--- The families of addresses, or subnets.
+-- @tparam string[] addrs
+-- @treturn table `inet`, `inet6` → true
+function M.families(addrs)
   local families = {}
-  for _, subnet in ipairs(subnets) do
-    families[M.family(subnet) == "4" and "inet" or "inet6"] = true
+  for _, addr in ipairs(addrs) do
+    families[inet.version(addr) == "4" and "inet" or "inet6"] = true
   end
   return families
 end
@@ -161,7 +157,7 @@ local function translate(part, place, netns, op, subnets, out, device, trusted)
     table.insert(lists[set], element)
   end
   for _, subnet in ipairs(subnets) do
-    local f = M.family(subnet)
+    local f = inet.version(subnet)
     add(more, "within" .. f, ("%s . %s"):format(subnet, subnet))
     if out then
       add(owned, "out" .. f, ('%s . "%s"'):format(subnet, out))
@@ -179,7 +175,7 @@ local function translate(part, place, netns, op, subnets, out, device, trusted)
         err.detail, err.hint = "the scope translates this subnet already", false
       end
     end })
-  M.forward(part, place, netns, families_of(subnets), device, trusted)
+  M.forward(part, place, netns, M.families(subnets), device, trusted)
   return text
 end
 
@@ -221,7 +217,7 @@ function M.make(part, o, level)
     if is_bridge then
       what._nat = true
     end
-    M.forward(part, place, netns, families_of(is_bridge
+    M.forward(part, place, netns, M.families(is_bridge
       and M.subnets(place, what.index, "nat", name) or { what }))
     return require("nsbox.made").new(part.standing.steps[1].text)
   end
@@ -240,7 +236,7 @@ end
 function M.of(part, place, o, bridge)
   if part.standing then
     bridge._nat = o.nat
-    M.forward(part, place, o.netns, families_of(M.subnets(place, bridge.index, "bridge",
+    M.forward(part, place, o.netns, M.families(M.subnets(place, bridge.index, "bridge",
       bridge.name)))
     return
   end

@@ -5,7 +5,7 @@
 --
 -- overlayfs (Documentation/filesystems/overlayfs.rst)
 --
--- @module nsbox.overlay
+-- @internal nsbox.overlay
 
 local M = {}
 

@@ -14,7 +14,7 @@ local netlink = require "nsbox.sys.netlink"
 local nftable = require "nsbox.nftable"
 local sockets = require "nsbox.sockets"
 
-local is_every <const>, version <const> = sockets.is_every, sockets.version
+local version <const> = inet.version
 
 -- where docker, too, looks for one that nobody asked for by its number
 local FIRST <const>, LAST <const> = 49153, 65535
@@ -88,14 +88,14 @@ end
 
 -- an address of the host's, or for every one nil
 local function bound_to(run, it, port)
-  local addr = port.addr
+  local addr = sockets.one(port.addr)
   if run.machine then -- which has it; on the island it is for every one
     local why = run.machine:refuses(port)
     if why then
       raise("publish", it, port, table.unpack(why))
     end
     return nil
-  elseif not addr or is_every(addr) then
+  elseif not addr then
     return nil
   end
   if not run.addresses then
@@ -221,27 +221,20 @@ local function networks(it)
   return more
 end
 
-local function families_of(it)
-  local families = {}
-  for _, addr in ipairs(it.addrs) do
-    families[version(addr) == "4" and "inet" or "inet6"] = true
-  end
-  return families
-end
-
 -- once for a scope: the kernel forwards. A part of an earlier run was let through by the
 -- firewalls then
 local function open_way(it)
+  local nat = require "nsbox.nat"
   it.near = device_of(it)
   local name = it.device and it.device.name or it.near and it.place.nl:name(it.near) or nil
-  require("nsbox.nat").forward(it.part, it.place, it.netns, families_of(it),
+  nat.forward(it.part, it.place, it.netns, nat.families(it.addrs),
     not it.part.standing and name or nil)
 end
 
 local function open_localhost(it)
   if it.near then
     require("nsbox.localhost").open(it.part, it.place, it.netns, it.near, it.device,
-      families_of(it))
+      require("nsbox.nat").families(it.addrs))
   end
 end
 
@@ -261,8 +254,7 @@ local function forward(list, uplink)
   for _, it in ipairs(list) do
     local ports = {}
     for i, p in ipairs(it.published) do
-      ports[i] = { proto = p.protocol, addr = not is_every(p.addr or "::") and p.addr or nil,
-        port = p.port, to = p.port }
+      ports[i] = { proto = p.protocol, addr = sockets.one(p.addr), port = p.port, to = p.port }
     end
     table.move(ports, 1, #ports, #all + 1, all)
     items[#items + 1] = { it.part, "forward", { _inside = it.place.island, uplink = uplink,
@@ -388,7 +380,7 @@ end
 
 -- what of the steps is for this port
 local function find_published(port, there)
-  local addr = not is_every(port.addr or "::") and port.addr or nil
+  local addr = sockets.one(port.addr)
   for i, it in ipairs(there) do
     if it.protocol == port.protocol and it.to == port.to and it.addr == addr
       and it.port >= (port.first or 1) and it.port <= (port.last or port.first or LAST) then

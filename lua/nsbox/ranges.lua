@@ -1,6 +1,6 @@
---- Ranges of ids that a script wrote down: checked and copied.
+--- Ranges of ids: those that a script wrote down, checked and copied; which ids are in some.
 --
--- Loaded when a script gives `maps` as a table.
+-- Loaded when a script gives `maps` as a table, and where it matters whose a file is.
 --
 -- user_namespaces(7)
 --
@@ -129,6 +129,31 @@ function M.parse(maps)
     out[which] = ranges
   end
   return out
+end
+
+local function has(ranges, id, field)
+  for _, range in ipairs(ranges) do
+    if id >= range[field] and id < range[field] + range[3] then
+      return true
+    end
+  end
+  return false
+end
+
+--- Whether a box has an id.
+-- @tparam table ranges `{ inside, outside, length }`
+-- @tparam integer id as the box counts them
+-- @treturn boolean
+function M.has_inside(ranges, id)
+  return has(ranges, id, 1)
+end
+
+--- Whether an id of the machine has a name in a box.
+-- @tparam table ranges `{ inside, outside, length }`
+-- @tparam integer id as the machine counts them
+-- @treturn boolean
+function M.has_outside(ranges, id)
+  return has(ranges, id, 2)
 end
 
 return M

@@ -7,7 +7,7 @@
 --
 -- pivot_root(2), openat2(2), mount_setattr(2), overlayfs
 --
--- @module nsbox.root
+-- @internal nsbox.root
 
 local M = {}
 
@@ -78,7 +78,7 @@ end
 -- who makes a file or a directory has to have a name in there
 local function become(list, plan, chosen, who)
   local maps = who.maps
-  local named = require("nsbox.idmapped").is_mapped
+  local named = require("nsbox.ranges").has_outside
   if maps and not (named(maps.uid, who.euid) and named(maps.gid, who.egid)) then
     append(list, { gid = maps.gid[1][1] })
     append(list, { uid = maps.uid[1][1] })
@@ -163,18 +163,13 @@ local function sources_of_wishes(list, o, who, op, opened)
   return binds
 end
 
+local TTY <const> = 5 -- the group of terminals, in most images
+
 local function kind_of(o, chosen, maps)
-  local function covers(ranges, id)
-    for _, range in ipairs(ranges) do
-      if id >= range[1] and id < range[1] + range[3] then
-        return true
-      end
-    end
-    return false
-  end
   return { bare = o.bare, proc = chosen.pid ~= nil, net = chosen.net ~= nil,
     ipc = chosen.ipc == true, cgroup = chosen.cgroup == true, masks = o.masks ~= false,
-    tty = maps == nil and not chosen.user or maps ~= nil and covers(maps.gid, 5) }
+    tty = maps == nil and not chosen.user or maps ~= nil
+      and require("nsbox.ranges").has_inside(maps.gid, TTY) }
 end
 
 local function add_scratch(list)

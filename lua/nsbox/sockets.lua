@@ -2,8 +2,9 @@
 --
 -- sock_diag(7), ss(8)
 --
--- @module nsbox.sockets
+-- @internal nsbox.sockets
 
+local inet = require "nsbox.inet"
 local netlink = require "nsbox.sys.netlink"
 
 local EVERY4 <const>, EVERY6 <const> = "0.0.0.0", "::"
@@ -34,18 +35,15 @@ function M.of(handle)
   return setmetatable({ handle = handle }, Sockets)
 end
 
---- Whether it is every address of the host.
--- @tparam string addr
--- @treturn boolean
-function M.is_every(addr)
+local function is_every(addr)
   return addr == EVERY4 or addr == EVERY6
 end
 
---- "4" or "6".
--- @tparam string addr
--- @treturn string
-function M.version(addr)
-  return addr:find(":", 1, true) and "6" or "4"
+--- Which address a port is at.
+-- @tparam ?string addr
+-- @treturn ?string nil: every one of the host
+function M.one(addr)
+  return not (addr and is_every(addr)) and addr or nil
 end
 
 --- The socket that waits at a port.
@@ -58,8 +56,8 @@ end
 function M.holder(sockets, protocol, port, addr, version)
   for _, socket in ipairs(sockets[protocol][port] or {}) do
     local both = socket.addr == EVERY6 and not socket.v6only
-    if (M.version(socket.addr) == version or both)
-      and (addr == nil or M.is_every(socket.addr) or socket.addr == addr) then
+    if (inet.version(socket.addr) == version or both)
+      and (addr == nil or is_every(socket.addr) or socket.addr == addr) then
       return socket
     end
   end

@@ -109,21 +109,12 @@ local function no_entry(which)
   end
 end
 
-local function mapped(ranges, id)
-  for _, range in ipairs(ranges or {}) do
-    if id >= range[1] and id < range[1] + range[3] then
-      return true
-    end
-  end
-  return false
-end
-
 local function unmapped(which)
   return function(context)
     local id = math.tointeger(context[which])
       or math.tointeger(tonumber((context.subject or ""):match("%d+")))
     local ranges = context.maps and context.maps[which]
-    if id and ranges and not mapped(ranges, id) then
+    if id and ranges and not require("nsbox.ranges").has_inside(ranges, id) then
       return ("%s %d has no mapping in the user namespace; map it (maps = \"subuid\" gives a "
         .. "user more than one)"):format(which, id)
     end
