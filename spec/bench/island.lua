@@ -75,14 +75,8 @@ local function run(command)
   return assert(numbers[1] and numbers, command)
 end
 
-local function row(...)
-  print("| " .. table.concat({ ... }, " | ") .. " |")
-end
-
-local function median(list)
-  table.sort(list)
-  return list[#list // 2 + 1]
-end
+local figures <const> = dofile((arg[0]:match "^(.*)/" or ".") .. "/figures.lua")
+local median <const>, row <const> = figures.median, figures.row
 
 local made = run(NEW .. NOBODY .. WORKER .. "make " .. 3 * ROUNDS)
 print "\n**An island, microseconds**\n"

@@ -31,24 +31,9 @@ local FILTER <const> = " -s " .. absolute(BUILD .. "/filter.bin")
 local TRUE <const> = absolute(BUILD .. "/bench/true")
 local QUICK <const> = absolute(BUILD .. "/bench/quick")
 
-local function median(list)
-  local sorted = table.move(list, 1, #list, 1, {})
-  table.sort(sorted)
-  return sorted[#sorted // 2 + 1]
-end
-
--- the median of a / b or a - b, round by round
-local function paired(a, b, f)
-  local list = {}
-  for i = 1, math.min(#a, #b) do
-    list[i] = f(a[i], b[i])
-  end
-  return median(list)
-end
-
-local function ratio(a, b)
-  return a / b
-end
+local figures <const> = dofile(HERE .. "/figures.lua")
+local median <const>, row <const> = figures.median, figures.row
+local paired <const>, ratio <const> = figures.paired, figures.ratio
 
 local function difference(a, b)
   return a - b
@@ -62,10 +47,6 @@ end
 local function first_line(command)
   local f <close> = assert(io.popen(command .. " 2>/dev/null"))
   return f:read "l"
-end
-
-local function row(...)
-  print("| " .. table.concat({ ... }, " | ") .. " |")
 end
 
 local function heading(text, ...)

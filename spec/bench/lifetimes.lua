@@ -25,15 +25,8 @@ local TRUE <const> = BUILD .. "/bench/true"
 package.cpath = BUILD .. "/bench/?.so;" .. package.cpath
 local enter = require "enter"
 
-local function median(list)
-  local sorted = table.move(list, 1, #list, 1, {})
-  table.sort(sorted)
-  return sorted[#sorted // 2 + 1]
-end
-
-local function row(...)
-  print("| " .. table.concat({ ... }, " | ") .. " |")
-end
+local figures <const> = dofile((arg[0]:match "^(.*)/" or ".") .. "/figures.lua")
+local median <const>, row <const> = figures.median, figures.row
 
 -- the median of a count of calls
 local function timed(f)

@@ -46,10 +46,8 @@ function workers.up(n, how)
   print(("%.0f %.0f"):format(up - start, clock() - up))
 end
 
-local function median(list)
-  table.sort(list)
-  return list[#list // 2 + 1]
-end
+local figures <const> = dofile((arg[0]:match "^(.*)/" or ".") .. "/figures.lua")
+local median <const>, row <const> = figures.median, figures.row
 
 function workers.attach(pid, count)
   local s <close> = require("nsbox").scope()
@@ -108,10 +106,6 @@ local function run(command)
     numbers[#numbers + 1] = tonumber(word)
   end
   return assert(numbers[1] and numbers, command)
-end
-
-local function row(...)
-  print("| " .. table.concat({ ... }, " | ") .. " |")
 end
 
 -- list of { name, command, index of what it is compared with }

@@ -19,21 +19,15 @@ local bench <const> = (BUILD:sub(1, 1) == "/" and BUILD or CWD .. "/" .. BUILD) 
 local image <const> = bench .. "/image"
 local lib <const> = bench:gsub("/bench$", "")
 
-local function median(list)
-  local sorted = table.move(list, 1, #list, 1, {})
-  table.sort(sorted)
-  return sorted[#sorted // 2 + 1]
-end
+local figures <const> = dofile((arg[0]:match "^(.*)/" or ".") .. "/figures.lua")
+local median <const> = figures.median
 
 local function print_table(title, head, list)
   print(("\n**%s**\n\n| %s | median us | x the first |\n| --- | ---: | ---: |"):format(title, head))
   for _, v in ipairs(list) do
-    local ratios = {}
-    for i, took in ipairs(v.took) do
-      ratios[i] = took / list[1].took[i]
-    end
     print(v.failed and ("| %s | %s | |"):format(v.name, v.failed)
-      or ("| %s | %.0f | %.2f |"):format(v.name, median(v.took), median(ratios)))
+      or ("| %s | %.0f | %.2f |"):format(v.name, median(v.took),
+        figures.paired(v.took, list[1].took, figures.ratio)))
   end
 end
 

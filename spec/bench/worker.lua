@@ -15,10 +15,8 @@ local fd = require "nsbox.sys.fd"
 local clock = process.clock
 local KINDS <const> = { "user", "pid", "mnt", "uts", "ipc" }
 
-local function median(list)
-  table.sort(list)
-  return list[#list // 2 + 1]
-end
+local figures <const> = dofile((arg[0]:match "^(.*)/" or ".") .. "/figures.lua")
+local median <const> = figures.median
 
 local function kinds(net)
   local list = { table.unpack(KINDS) }
