@@ -278,6 +278,18 @@ describe("the option seccomp", function()
       .. "\n  hint: .*Debian: libseccomp2", out)
   end)
 
+  it("needs dkjson for a profile in a file", function()
+    local path = tmpdir() .. "/profile.json"
+    spew(path, [[{ "defaultAction": "SCMP_ACT_ALLOW" }]])
+    local out, status = lua("-", ([[
+      local nsbox = require "nsbox"
+      package.preload.dkjson = function() error "module 'dkjson' not found" end
+      print(select(2, nsbox.try(nsbox.run, { "true", seccomp = %q })))
+    ]]):format(path))
+    assert.equal(0, status)
+    assert.matches("^run: seccomp: dkjson is not installed %(ENOPKG%)\n  hint: .*lua%-dkjson", out)
+  end)
+
   it("is compiled once for the same content", function()
     local sys = require "nsbox.sys.seccomp"
     local real, n = sys.compile, 0

@@ -22,15 +22,16 @@ local function library()
   return ok and found or nil, found
 end
 
+local function lacks(op, detail, hint)
+  require("nsbox.error").raise { op = op, step = "seccomp", code = "ENOPKG", detail = detail,
+    hint = hint }
+end
+
 local function needed(op)
   local found, why = library()
-  if not found then
-    require("nsbox.error").raise { op = op, step = "seccomp", code = "ENOPKG",
-      detail = tostring(why):match "[^\n]*libseccomp[^\n]*" or "nsbox/sys/seccomp.so is not there",
-      hint = "a filter of one's own needs libseccomp (Debian: libseccomp2); the built-in one, "
-        .. "seccomp = true, does not" }
-  end
-  return found
+  return found or lacks(op, tostring(why):match "[^\n]*libseccomp[^\n]*"
+    or "nsbox/sys/seccomp.so is not there", "a filter of one's own needs libseccomp (Debian: "
+      .. "libseccomp2); the built-in one, seccomp = true, does not")
 end
 
 -- the names that mean something on this machine: a set
@@ -198,7 +199,12 @@ local function read_file(op, path)
 end
 
 local function parse_file(op, path, text)
-  local t, _, message = require("dkjson").decode(text)
+  local ok, json = pcall(require, "dkjson")
+  if not ok then
+    lacks(op, "dkjson is not installed", "a profile in a file is read by dkjson (Debian: "
+      .. "lua-dkjson); one in a table needs nothing")
+  end
+  local t, _, message = json.decode(text)
   if type(t) ~= "table" then
     fail_file(op, path, message or "is no JSON object")
   end
