@@ -1,6 +1,6 @@
--- What an island costs an ordinary user: to make one, beside what `unshare -Urnm
--- true` costs, and a bridge with N named namespaces on it, beside what root pays
--- without one.
+-- What an island costs an ordinary user: to make one, without and with subordinate
+-- ids, beside what `unshare -Urnm true` costs, and a bridge with N named namespaces
+-- on it, beside what root pays without one.
 --
 -- Variants take turns, and ratios are taken within a round. As root, who runs the
 -- user's part as nobody: make bench WHAT=island, or with ROUNDS=25
@@ -11,6 +11,13 @@ local NEW <const> = "unshare -nmpf --kill-child --mount-proc sh -c 'mount -t tmp
   .. "ulimit -n 65536 2>/dev/null; exec \"$@\"' new "
 local NOBODY <const> = "setpriv --reuid 65534 --regid 65534 --clear-groups "
 
+-- newuidmap reads them there
+local SUBIDS <const> = [[sh -c 'echo 65534:100000:65536 >/run/ids && ]]
+  .. [[for f in subuid subgid; do mount --bind /run/ids /etc/$f || exit; done; exec "$@"' ids ]]
+
+local figures <const> = dofile((arg[0]:match "^(.*)/" or ".") .. "/figures.lua")
+local median <const>, row <const> = figures.median, figures.row
+
 local workers = {}
 
 local function clock()
@@ -19,7 +26,7 @@ end
 
 -- prints what an island took, and what the command took, median of both and of their ratio
 function workers.make(rounds)
-  local nsbox, took, command, ratios = require "nsbox", {}, {}, {}
+  local nsbox, took, command = require "nsbox", {}, {}
   local process, fd = nsbox.sys.process, nsbox.sys.fd
   nsbox.scope { private = true }.ns:close()
   for i = 1, rounds do
@@ -35,13 +42,9 @@ function workers.make(rounds)
     fd.poll { [p:fileno()] = "r" }
     p:status()
     command[i] = clock() - start
-    ratios[i] = took[i] / command[i]
   end
-  for _, list in ipairs { took, command, ratios } do
-    table.sort(list)
-  end
-  local middle = #took // 2 + 1
-  print(("%.0f %.0f %.3f"):format(took[middle], command[middle], ratios[middle]))
+  print(("%.0f %.0f %.3f"):format(median(took), median(command),
+    figures.paired(took, command, figures.ratio)))
 end
 
 -- prints up and down, a namespace
@@ -75,15 +78,14 @@ local function run(command)
   return assert(numbers[1] and numbers, command)
 end
 
-local figures <const> = dofile((arg[0]:match "^(.*)/" or ".") .. "/figures.lua")
-local median <const>, row <const> = figures.median, figures.row
-
-local made = run(NEW .. NOBODY .. WORKER .. "make " .. 3 * ROUNDS)
+local MAKE <const> = NOBODY .. WORKER .. "make " .. 3 * ROUNDS
+local made, more = run(NEW .. MAKE), run(NEW .. SUBIDS .. MAKE)
 print "\n**An island, microseconds**\n"
 row("by an ordinary user", "median", "x unshare")
 row("---", "---:", "---:")
 row("`unshare -Urnm true`", ("%.0f"):format(made[2]), "1.00")
 row("an island, in the script", ("%.0f"):format(made[1]), ("%.2f"):format(made[3]))
+row("the same, with subordinate ids", ("%.0f"):format(more[1]), ("%.2f"):format(more[3]))
 
 for _, n in ipairs { 10, 100 } do
   local up, down, ratios = { {}, {} }, { {}, {} }, {}
