@@ -256,10 +256,10 @@ end
 -- what came of it; specs: key → { ran = bool, reason }, shared by all cells
 local function finish(running, args, specs)
   local cell, status, path = running.cell, running.status, running.path
-  local result = { cell = cell, passed = 0, failed = 0, skipped = 0, notes = {} }
+  local result = { cell = cell, passed = 0, failed = 0, skipped = 0, notes = {}, failures = {} }
   local function trouble(fmt, ...)
     result.failed = result.failed + 1
-    result.notes[#result.notes + 1] = fmt:format(...)
+    result.failures[#result.failures + 1] = fmt:format(...)
   end
   running.pipe:close()
   local code = tonumber(slurp(running.code))
@@ -279,6 +279,9 @@ local function finish(running, args, specs)
       spec.ran = spec.ran or how ~= "skipped"
       spec.reason = reason
       if how == "skipped" then reasons[reason] = (reasons[reason] or 0) + 1 end
+      if how == "failed" then
+        result.failures[#result.failures + 1] = key .. (reason ~= "" and ": " .. reason or "")
+      end
     end
   end
   for reason, n in pairs(reasons) do
@@ -410,15 +413,21 @@ local function main()
   for _, line in ipairs(out) do print(line) end
 
   -- with everything run, a spec that ran nowhere tests nothing
+  local nowhere = {}
   if not next(wanted) and #args == 0 and complete then
     list(specs)
-    local nowhere = {}
     for key, spec in pairs(specs) do
       if not spec.ran then nowhere[#nowhere + 1] = ("%s (%s)"):format(key, spec.reason) end
     end
     table.sort(nowhere)
-    for _, line in ipairs(nowhere) do print("ran in no cell: " .. line) end
     if #left == 0 then failed = failed + #nowhere end
+  end
+  -- what counts as failed comes last, where one looks first
+  for _, line in ipairs(nowhere) do print("ran in no cell: " .. line) end
+  for _, r in ipairs(results) do
+    for _, failure in ipairs(r.failures) do
+      print(("failed in %s: %s"):format(r.cell.name, failure))
+    end
   end
   print(("%d passed, %d failed, %d skipped"):format(passed, failed, skipped))
   return failed == 0

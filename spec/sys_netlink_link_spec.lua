@@ -44,7 +44,7 @@ local function agrees(nl, name)
   return want, got
 end
 
-describe("nsbox.sys.netlink links", function()
+describe("nsbox.sys.netlink links #uml", function()
   needs "netns"
 
   it("are made as told, and read as ip reads them #valgrind", function()

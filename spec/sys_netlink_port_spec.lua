@@ -12,7 +12,7 @@ local function with(data, f)
   end)
 end
 
-describe("nsbox.sys.netlink ports", function()
+describe("nsbox.sys.netlink ports #uml", function()
   needs "netns"
 
   it("have the options of bridge(8), on and off #valgrind", function()
