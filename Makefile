@@ -256,7 +256,8 @@ format: ## lay out the C sources with clang-format
 	clang-format -i csrc/*.[ch] $(wildcard spec/*.c spec/bench/*.c examples/*.c)
 
 ROUNDS ?= 11
-BENCH  := $(BUILD)/bench/pump $(BUILD)/bench/limit $(BUILD)/bench/netlimit $(BUILD)/bench/enter.so $(BUILD)/bench/true $(BUILD)/bench/quick
+BENCH  := $(BUILD)/bench/pump $(BUILD)/bench/limit $(BUILD)/bench/netlimit $(BUILD)/bench/enter.so $(BUILD)/bench/true \
+	$(BUILD)/bench/quick $(BUILD)/bench/idle
 # what to measure: files of spec/bench
 WHAT   ?= launch root lifetimes network island nat
 
@@ -291,6 +292,13 @@ $(BUILD)/bench/quick:
 	@mkdir -p $(@D)
 	echo 'void _exit(int); void _start(void) { _exit(0); }' | \
 		$(CC) -O2 -static -nostartfiles -x c -o $@ -
+
+# waits for ever, in as little memory as nsbox-init
+$(BUILD)/bench/idle:
+	@mkdir -p $(@D)
+	printf '%s\n' '#include <sys/syscall.h>' '#include <unistd.h>' \
+		'void _start(void) { for (;;) syscall(SYS_ppoll, 0, 0, 0, 0, 0); }' | \
+		$(CC) -std=gnu11 -O2 -static -nostartfiles -x c -o $@ -
 
 # LDoc cannot read the `---@class` and `---@field` that editors know: it gets a
 # copy in which they are its own @table and @tfield, and in which a module comes
