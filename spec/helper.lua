@@ -196,11 +196,24 @@ local invariants = {
 local before = {}
 
 local function snapshot()
-  collectgarbage()
-  collectgarbage()
   local now = {}
   for what, look in pairs(invariants) do now[what] = look() end
   return now
+end
+
+-- what differs, sorted
+local function changes(after)
+  local found = {}
+  for what in pairs(invariants) do
+    for item in pairs(after[what]) do
+      if not before[what][item] then found[#found + 1] = ("new %s: %s"):format(what, item) end
+    end
+    for item in pairs(before[what]) do
+      if not after[what][item] then found[#found + 1] = ("lost %s: %s"):format(what, item) end
+    end
+  end
+  table.sort(found)
+  return found
 end
 
 -- the script's own scope keeps its island until the state ends
@@ -214,8 +227,20 @@ local function settle()
   pcall(function() require("nsbox").box({ namespaces = { "user" } }):close() end)
 end
 
+-- a collection takes as long as many specs, with those of all files in memory: one after each
+-- spec, one more before the first of a file or a block, whose setup may have left something
+local tidy = false
+local function untidy()
+  tidy = false
+  return nil, true
+end
+busted.subscribe({ "file", "start" }, untidy)
+busted.subscribe({ "describe", "start" }, untidy)
+busted.subscribe({ "describe", "end" }, untidy)
+
 busted.before_each(function()
   if not settled then settle() end
+  if not tidy then collectgarbage() end
   before = snapshot()
 end)
 
@@ -224,16 +249,13 @@ busted.after_each(function()
     os.execute("rm -rf '" .. dirs[i] .. "'")
     dirs[i] = nil
   end
-  local after, found = snapshot(), {}
-  for what in pairs(invariants) do
-    for item in pairs(after[what]) do
-      if not before[what][item] then found[#found + 1] = ("new %s: %s"):format(what, item) end
-    end
-    for item in pairs(before[what]) do
-      if not after[what][item] then found[#found + 1] = ("lost %s: %s"):format(what, item) end
-    end
+  collectgarbage()
+  local found = changes(snapshot())
+  if #found > 0 then -- what a finalizer let go
+    collectgarbage()
+    found = changes(snapshot())
   end
-  table.sort(found)
+  tidy = true
   if #found > 0 then
     found = table.concat(found, "\n")
     error(("%s does not leave things as they were\n%s"):format(latest, found), 0)
