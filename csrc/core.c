@@ -6,6 +6,7 @@
  * field is first used.  See dlopen(3), nsbox.h.
  */
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "nb.h"
 
@@ -118,8 +119,24 @@ static void preload_modules(lua_State *L)
 	lua_pop(L, 1);
 }
 
+/*
+ * Whether exec gave this process what its caller does not have: somebody else
+ * chose its environment, and with it the modules that it loads (CVE-2020-5291
+ * is what comes of namespaces in such a program).  AT_SECURE alone does not
+ * tell: a security module sets it for services, too.
+ */
+static bool is_setid(void)
+{
+	return getauxval(AT_SECURE) &&
+	       (getauxval(AT_UID) != getauxval(AT_EUID) ||
+		getauxval(AT_GID) != getauxval(AT_EGID));
+}
+
 int luaopen_nsbox_sys(lua_State *L)
 {
+	if (is_setid())
+		return luaL_error(L, "nsbox is not for setuid or setgid "
+				     "programs");
 	preload_modules(L);
 	lua_newtable(L);
 	lua_pushliteral(L, NSBOX_VERSION);
