@@ -129,8 +129,8 @@ int nbl_dump(lua_State *L, struct nbl *h, nbl_push push);
 /* the sentence in the TLVs of an acknowledgement, or NULL; payload: what is
  * before them */
 const char *nbl_sentence(const struct nlmsghdr *n, size_t payload);
-/* one datagram of the kernel's to buf + len; its size or -errno, -EMSGSIZE
- * when it did not fit */
+/* one datagram of the kernel's to buf + len; the size of the messages in it,
+ * or -errno, -EMSGSIZE when it did not fit */
 ssize_t nbl_receive(struct nbl *h, int flags);
 
 /* --- requests (nl_batch.c) --- */
@@ -194,6 +194,16 @@ bool nbl_number(lua_State *L, int t, const struct nbl_attr *a, const char *what,
 void nbl_setfields(lua_State *L, struct nlattr *tb[NBL_TB],
 		   const struct nbl_attr *map);
 void nbl_parse(struct nlattr *tb[NBL_TB], struct nlattr *first, size_t len);
+/* the header of a message, size bytes, and its attributes sorted; NULL: the
+ * message is shorter */
+const void *nbl_open(const struct nlmsghdr *n, size_t size,
+		     struct nlattr *tb[NBL_TB]);
+/* what an attribute holds; NULL: it is absent, or has less than size bytes */
+const void *nbl_data(const struct nlattr *nla, size_t size);
+/* a number of any size; 0: absent, or none */
+uint64_t nbl_uint(const struct nlattr *nla);
+/* a string with its end, or NULL */
+const char *nbl_text(const struct nlattr *nla);
 void nbl_parsenested(struct nlattr *tb[NBL_TB], struct nlattr *nest);
 
 /* values of fields: they raise "what: field 'name': expected" */

@@ -262,24 +262,27 @@ static bool same(const struct nlattr *a, const struct nlattr *b)
 
 void nbl_pushaddr(lua_State *L, const struct nlmsghdr *n)
 {
-	const struct ifaddrmsg *ifa = nlmsg_data(n);
-	const struct nlattr *near, *far;
 	struct nlattr *tb[NBL_TB];
-	uint32_t bits = ifa->ifa_flags;
+	const struct ifaddrmsg *ifa = nbl_open(n, sizeof(*ifa), tb);
+	const struct ifa_cacheinfo *times;
+	const struct nlattr *near, *far;
+	uint32_t bits;
 	bool ptp;
 
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*ifa)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*ifa)));
+	if (!ifa || !nb_wordof(nbl_families, ifa->ifa_family)) {
+		lua_pushnil(L);
+		return;
+	}
 	/* IPv6 has the first only with a peer */
 	near = tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS];
 	far = tb[IFA_ADDRESS] ? tb[IFA_ADDRESS] : near;
-	if (!near || !nb_wordof(nbl_families, ifa->ifa_family)) {
+	if (!near) {
 		lua_pushnil(L);
 		return;
 	}
 	ptp = !same(near, far);
-	if (tb[IFA_FLAGS])
-		bits = nla_get_u32(tb[IFA_FLAGS]);
+	bits =
+	    tb[IFA_FLAGS] ? (uint32_t)nbl_uint(tb[IFA_FLAGS]) : ifa->ifa_flags;
 
 	lua_createtable(L, 0, 12);
 	nbl_pushprefix(L, nla_data(near), (size_t)nla_len(near),
@@ -301,11 +304,10 @@ void nbl_pushaddr(lua_State *L, const struct nlmsghdr *n)
 		lua_setfield(L, -2,
 			     nla_len(near) == 4 ? "secondary" : "temporary");
 	}
-	if (tb[IFA_CACHEINFO]) {
-		const struct ifa_cacheinfo *c = nla_data(tb[IFA_CACHEINFO]);
-
-		setlifetime(L, "valid_lft", c->ifa_valid);
-		setlifetime(L, "preferred_lft", c->ifa_prefered);
+	times = nbl_data(tb[IFA_CACHEINFO], sizeof(*times));
+	if (times) {
+		setlifetime(L, "valid_lft", times->ifa_valid);
+		setlifetime(L, "preferred_lft", times->ifa_prefered);
 	}
 }
 

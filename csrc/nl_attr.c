@@ -409,9 +409,31 @@ void nbl_parsenested(struct nlattr *tb[NBL_TB], struct nlattr *nest)
 	nbl_parse(tb, nla_data(nest), (size_t)nla_len(nest));
 }
 
-static uint64_t uintof(const struct nlattr *nla)
+const void *nbl_open(const struct nlmsghdr *n, size_t size,
+		     struct nlattr *tb[NBL_TB])
 {
-	switch (nla_len(nla)) {
+	if ((size_t)nlmsg_datalen(n) < size)
+		return NULL;
+	nbl_parse(tb, nlmsg_attrdata(n, (int)size),
+		  (size_t)nlmsg_attrlen(n, (int)size));
+	return nlmsg_data(n);
+}
+
+const void *nbl_data(const struct nlattr *nla, size_t size)
+{
+	return nla && (size_t)nla_len(nla) >= size ? nla_data(nla) : NULL;
+}
+
+const char *nbl_text(const struct nlattr *nla)
+{
+	const char *text = nbl_data(nla, 1);
+
+	return text && memchr(text, '\0', (size_t)nla_len(nla)) ? text : NULL;
+}
+
+uint64_t nbl_uint(const struct nlattr *nla)
+{
+	switch (nla ? nla_len(nla) : 0) {
 	case 1:
 		return nla_get_u8(nla);
 	case 2:
@@ -461,7 +483,7 @@ static bool pushvalue(lua_State *L, struct nlattr *nla,
 	case NBL_OWN:
 		return false;
 	case NBL_FLAG: /* some are written as flags and shown as numbers */
-		lua_pushboolean(L, !nla_len(nla) || uintof(nla));
+		lua_pushboolean(L, !nla_len(nla) || nbl_uint(nla));
 		return true;
 	case NBL_STRING:
 		lua_pushlstring(L, nla_data(nla),
@@ -477,7 +499,7 @@ static bool pushvalue(lua_State *L, struct nlattr *nla,
 	default:
 		break;
 	}
-	value = uintof(nla);
+	value = nbl_uint(nla);
 	switch (a->type) {
 	case NBL_BOOL8:
 	case NBL_BOOL32:

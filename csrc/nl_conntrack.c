@@ -30,27 +30,26 @@ enum { WHERE = 1, PROTOCOL, PORTS }; /* where the arguments are */
 /* the family and the attribute that names it, as bytes; nil: not wanted */
 static void push(lua_State *L, const struct nlmsghdr *n)
 {
-	const struct nfgenmsg *g = nlmsg_data(n);
 	struct nlattr *tb[NBL_TB], *tuple, *proto;
+	const struct nfgenmsg *g = nbl_open(n, sizeof(*g), tb);
 	bool wanted = false;
 	luaL_Buffer b;
 
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*g)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*g)));
-	tuple = tb[CTA_TUPLE_ORIG];
+	tuple = g ? tb[CTA_TUPLE_ORIG] : NULL;
 	if (tuple) {
 		nbl_parsenested(tb, tuple);
 		proto = tb[CTA_TUPLE_PROTO];
 		if (proto) {
 			nbl_parsenested(tb, proto);
 			wanted = tb[CTA_PROTO_NUM] && tb[CTA_PROTO_DST_PORT] &&
-				 nla_get_u8(tb[CTA_PROTO_NUM]) ==
+				 nbl_uint(tb[CTA_PROTO_NUM]) ==
 				     nb_checkword(L, PROTOCOL, protocols,
 						  "protocol");
 		}
 	}
 	if (wanted) {
-		lua_geti(L, PORTS, ntohs(nla_get_u16(tb[CTA_PROTO_DST_PORT])));
+		lua_geti(L, PORTS,
+			 ntohs((uint16_t)nbl_uint(tb[CTA_PROTO_DST_PORT])));
 		wanted = lua_toboolean(L, -1);
 		lua_pop(L, 1);
 	}

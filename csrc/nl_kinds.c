@@ -325,7 +325,7 @@ static void setbits(lua_State *L, const struct bits *b, struct nlattr *nla)
 {
 	uint32_t value = 0;
 
-	memcpy(&value, nla_data(nla), nla_len(nla) < 4 ? 2 : 4);
+	nla_memcpy(&value, nla, sizeof(value));
 	for (const struct nb_word *w = b->words; w->word; w++) {
 		lua_pushboolean(L, (value & w->value) != 0);
 		lua_setfield(L, -2, w->word);
@@ -337,8 +337,8 @@ static void renamegroup(lua_State *L, struct nlattr *tb[NBL_TB])
 {
 	const uint8_t *v4, *v6;
 
-	v4 = tb[IFLA_VXLAN_GROUP] ? nla_data(tb[IFLA_VXLAN_GROUP]) : NULL;
-	v6 = tb[IFLA_VXLAN_GROUP6] ? nla_data(tb[IFLA_VXLAN_GROUP6]) : NULL;
+	v4 = nbl_data(tb[IFLA_VXLAN_GROUP], 4);
+	v6 = nbl_data(tb[IFLA_VXLAN_GROUP6], 16);
 	if (!(v4 && v4[0] >> 4 == 14) && !(v6 && v6[0] == 0xff))
 		return;
 	lua_getfield(L, -1, "remote");

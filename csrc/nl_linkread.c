@@ -73,7 +73,7 @@ static const struct nbl_attr record_map[] = {
 /* the device that this one is on, or its other end */
 static void setlink(lua_State *L, struct nlattr *tb[NBL_TB], const char *kind)
 {
-	uint32_t index = tb[IFLA_LINK] ? nla_get_u32(tb[IFLA_LINK]) : 0;
+	uint32_t index = (uint32_t)nbl_uint(tb[IFLA_LINK]);
 
 	if (!index)
 		return;
@@ -84,19 +84,19 @@ static void setlink(lua_State *L, struct nlattr *tb[NBL_TB], const char *kind)
 static void setinfo(lua_State *L, struct nlattr *tb[NBL_TB])
 {
 	struct nlattr *info[NBL_TB];
-	const char *kind = NULL;
+	const char *kind, *slave;
 
 	memset(info, 0, sizeof(info));
 	if (tb[IFLA_LINKINFO])
 		nbl_parsenested(info, tb[IFLA_LINKINFO]);
-	if (info[IFLA_INFO_KIND]) {
-		kind = nla_get_string(info[IFLA_INFO_KIND]);
+	kind = nbl_text(info[IFLA_INFO_KIND]);
+	if (kind) {
 		lua_pushstring(L, kind);
 		lua_setfield(L, -2, "kind");
 		nbl_setkind(L, kind, info[IFLA_INFO_DATA]);
 	}
-	if (info[IFLA_INFO_SLAVE_DATA] && info[IFLA_INFO_SLAVE_KIND] &&
-	    strcmp(nla_get_string(info[IFLA_INFO_SLAVE_KIND]), "bridge") == 0)
+	slave = nbl_text(info[IFLA_INFO_SLAVE_KIND]);
+	if (info[IFLA_INFO_SLAVE_DATA] && slave && strcmp(slave, "bridge") == 0)
 		nbl_setport(L, info[IFLA_INFO_SLAVE_DATA]);
 	setlink(L, tb, kind);
 }
@@ -109,12 +109,15 @@ static void setflag(lua_State *L, const char *name, bool value)
 
 void nbl_pushlink(lua_State *L, const struct nlmsghdr *n)
 {
-	const struct ifinfomsg *ifi = nlmsg_data(n);
 	struct nlattr *tb[NBL_TB];
-	const char *type = nb_wordof(types, ifi->ifi_type);
+	const struct ifinfomsg *ifi = nbl_open(n, sizeof(*ifi), tb);
+	const char *type;
 
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*ifi)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*ifi)));
+	if (!ifi) {
+		lua_pushnil(L);
+		return;
+	}
+	type = nb_wordof(types, ifi->ifi_type);
 	lua_createtable(L, 0, 24);
 	lua_pushinteger(L, ifi->ifi_index);
 	lua_setfield(L, -2, "index");

@@ -191,7 +191,7 @@ static int gather(struct monitor *m)
 			m->lost = got != -EAGAIN && n->len;
 			return n->len ? 0 : (int)got;
 		}
-		n->len += NLMSG_ALIGN((size_t)got);
+		n->len += (size_t)got;
 	}
 	return 0;
 }
@@ -201,6 +201,8 @@ static const struct object *objectof(const struct monitor *m,
 {
 	const struct rtgenmsg *g = nlmsg_data(n);
 
+	if (nlmsg_datalen(n) < (int)sizeof(*g))
+		return NULL;
 	for (size_t i = 0; i < NB_COUNT(objects); i++) {
 		const struct object *o = &objects[i];
 

@@ -314,12 +314,10 @@ static int fdb_del(lua_State *L)
 
 void nbl_pushneigh(lua_State *L, const struct nlmsghdr *n)
 {
-	const struct ndmsg *nd = nlmsg_data(n);
 	struct nlattr *tb[NBL_TB];
+	const struct ndmsg *nd = nbl_open(n, sizeof(*nd), tb);
 
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*nd)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*nd)));
-	if (!nb_wordof(nbl_families, nd->ndm_family) || !tb[NDA_DST]) {
+	if (!nd || !nb_wordof(nbl_families, nd->ndm_family) || !tb[NDA_DST]) {
 		lua_pushnil(L);
 		return;
 	}
@@ -336,13 +334,11 @@ void nbl_pushneigh(lua_State *L, const struct nlmsghdr *n)
 
 void nbl_pushfdb(lua_State *L, const struct nlmsghdr *n)
 {
-	const struct ndmsg *nd = nlmsg_data(n);
 	struct nlattr *tb[NBL_TB];
+	const struct ndmsg *nd = nbl_open(n, sizeof(*nd), tb);
 	const char *state = "dynamic";
 
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*nd)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*nd)));
-	if (nd->ndm_family != AF_BRIDGE || !tb[NDA_LLADDR]) {
+	if (!nd || nd->ndm_family != AF_BRIDGE || !tb[NDA_LLADDR]) {
 		lua_pushnil(L);
 		return;
 	}

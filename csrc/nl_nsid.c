@@ -64,10 +64,8 @@ static void push(lua_State *L, const struct nlmsghdr *n)
 	struct nlattr *tb[NBL_TB];
 	int32_t nsid = NETNSA_NSID_NOT_ASSIGNED;
 
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(struct rtgenmsg)),
-		  (size_t)nlmsg_attrlen(n, sizeof(struct rtgenmsg)));
-	if (tb[NETNSA_NSID])
-		nsid = nla_get_s32(tb[NETNSA_NSID]);
+	if (nbl_open(n, sizeof(struct rtgenmsg), tb) && tb[NETNSA_NSID])
+		nsid = (int32_t)nbl_uint(tb[NETNSA_NSID]);
 	if (nsid == NETNSA_NSID_NOT_ASSIGNED)
 		lua_pushboolean(L, 0);
 	else

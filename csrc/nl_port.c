@@ -229,31 +229,35 @@ void nbl_setport(lua_State *L, struct nlattr *options)
 	lua_setfield(L, -2, "port");
 }
 
-/* the table with index, name and master of a message of AF_BRIDGE */
-static void pushport(lua_State *L, const struct nlmsghdr *n,
+/* the table with index, name and master of a message of AF_BRIDGE; false: nil,
+ * it is none */
+static bool pushport(lua_State *L, const struct nlmsghdr *n,
 		     struct nlattr *tb[NBL_TB])
 {
 	static const struct nbl_attr common[] = {
 	    {.name = "name", IFLA_IFNAME, NBL_STRING},
 	    {.name = "master", IFLA_MASTER, NBL_INDEX},
 	    {NULL}};
-	const struct ifinfomsg *ifi = nlmsg_data(n);
+	const struct ifinfomsg *ifi = nbl_open(n, sizeof(*ifi), tb);
 
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*ifi)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*ifi)));
+	if (!ifi) {
+		lua_pushnil(L);
+		return false;
+	}
 	lua_createtable(L, 0, 4);
 	lua_pushinteger(L, ifi->ifi_index);
 	lua_setfield(L, -2, "index");
 	nbl_setfields(L, tb, common);
+	return true;
 }
 
 void nbl_pushport(lua_State *L, const struct nlmsghdr *n)
 {
 	struct nlattr *tb[NBL_TB];
 
-	pushport(L, n, tb);
 	/* the bridge itself has one that is not nested */
-	if (tb[IFLA_PROTINFO] && nla_len(tb[IFLA_PROTINFO]) > 1)
+	if (pushport(L, n, tb) && tb[IFLA_PROTINFO] &&
+	    nla_len(tb[IFLA_PROTINFO]) > 1)
 		nbl_setport(L, tb[IFLA_PROTINFO]);
 }
 
@@ -262,7 +266,7 @@ static void addvlan(lua_State *L, const struct bridge_vlan_info *info)
 {
 	lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
 
-	if (info->flags & BRIDGE_VLAN_INFO_RANGE_END) {
+	if (n && info->flags & BRIDGE_VLAN_INFO_RANGE_END) {
 		lua_rawgeti(L, -1, n);
 		lua_pushinteger(L, info->vid);
 		lua_setfield(L, -2, "vid_end");
@@ -284,7 +288,8 @@ static void pushvlans(lua_State *L, const struct nlmsghdr *n)
 	struct nlattr *tb[NBL_TB], *nla;
 	int left;
 
-	pushport(L, n, tb);
+	if (!pushport(L, n, tb))
+		return;
 	if (!tb[IFLA_AF_SPEC]) {
 		lua_pop(L, 1);
 		lua_pushnil(L);

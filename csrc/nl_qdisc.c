@@ -314,17 +314,14 @@ static void setstats(lua_State *L, struct nlattr *nest)
 
 static void push(lua_State *L, const struct nlmsghdr *n, bool class)
 {
-	const struct tcmsg *tc = nlmsg_data(n);
 	struct nlattr *tb[NBL_TB];
-	const char *kind;
+	const struct tcmsg *tc = nbl_open(n, sizeof(*tc), tb);
+	const char *kind = tc ? nbl_text(tb[TCA_KIND]) : NULL;
 
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*tc)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*tc)));
-	if (!tb[TCA_KIND]) {
+	if (!kind) {
 		lua_pushnil(L);
 		return;
 	}
-	kind = nla_get_string(tb[TCA_KIND]);
 	lua_createtable(L, 0, 6);
 	lua_pushstring(L, kind);
 	lua_setfield(L, -2, "kind");

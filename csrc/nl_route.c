@@ -490,17 +490,16 @@ static void setdst(lua_State *L, const char *name, const struct nlattr *nla,
 
 void nbl_pushroute(lua_State *L, const struct nlmsghdr *n)
 {
-	const struct rtmsg *r = nlmsg_data(n);
 	struct nlattr *tb[NBL_TB], *inner[NBL_TB];
-	int all = r->rtm_family == AF_INET ? 32 : 128;
+	const struct rtmsg *r = nbl_open(n, sizeof(*r), tb);
+	int all;
 
 	/* multicast routing has its own families */
-	if (!nb_wordof(nbl_families, r->rtm_family)) {
+	if (!r || !nb_wordof(nbl_families, r->rtm_family)) {
 		lua_pushnil(L);
 		return;
 	}
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*r)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*r)));
+	all = r->rtm_family == AF_INET ? 32 : 128;
 	lua_createtable(L, 0, 12);
 	setdst(L, "dst", tb[RTA_DST], r->rtm_dst_len, all);
 	if (tb[RTA_SRC])

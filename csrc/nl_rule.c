@@ -301,17 +301,15 @@ static void setprefix(lua_State *L, const char *name, const struct nlattr *nla,
 
 void nbl_pushrule(lua_State *L, const struct nlmsghdr *n)
 {
-	const struct fib_rule_hdr *r = nlmsg_data(n);
-	struct fib_rule_uid_range uids = {0};
 	struct nlattr *tb[NBL_TB];
+	const struct fib_rule_hdr *r = nbl_open(n, sizeof(*r), tb);
+	struct fib_rule_uid_range uids = {0};
 	uint32_t least = UINT32_MAX;
 
-	if (!nb_wordof(nbl_families, r->family)) {
+	if (!r || !nb_wordof(nbl_families, r->family)) {
 		lua_pushnil(L);
 		return;
 	}
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*r)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*r)));
 	lua_createtable(L, 0, 8);
 	nbl_setword(L, "family", nbl_families, r->family);
 	nbl_setword(L, "type", types, r->action);
@@ -323,7 +321,7 @@ void nbl_pushrule(lua_State *L, const struct nlmsghdr *n)
 	setprefix(L, "from", tb[FRA_SRC], r->src_len);
 	setprefix(L, "to", tb[FRA_DST], r->dst_len);
 	nbl_setfields(L, tb, record_map);
-	if (!tb[FRA_TABLE] || !nla_get_u32(tb[FRA_TABLE])) {
+	if (!nbl_uint(tb[FRA_TABLE])) {
 		lua_pushnil(L);
 		lua_setfield(L, -2, "table");
 	}
@@ -334,7 +332,7 @@ void nbl_pushrule(lua_State *L, const struct nlmsghdr *n)
 		setrange(L, "uidrange", uids.start, uids.end);
 	}
 	if (tb[FRA_SUPPRESS_PREFIXLEN])
-		least = nla_get_u32(tb[FRA_SUPPRESS_PREFIXLEN]);
+		least = (uint32_t)nbl_uint(tb[FRA_SUPPRESS_PREFIXLEN]);
 	if (least != UINT32_MAX)
 		nbl_setint(L, "suppress_prefixlength", least);
 }

@@ -23,12 +23,15 @@ static const struct nb_word protocols[] = {{"tcp", IPPROTO_TCP},
 
 static void push(lua_State *L, const struct nlmsghdr *n)
 {
-	const struct inet_diag_msg *m = nlmsg_data(n);
 	struct nlattr *tb[NBL_TB];
-	bool v6 = m->idiag_family == AF_INET6;
+	const struct inet_diag_msg *m = nbl_open(n, sizeof(*m), tb);
+	bool v6;
 
-	nbl_parse(tb, nlmsg_attrdata(n, sizeof(*m)),
-		  (size_t)nlmsg_attrlen(n, sizeof(*m)));
+	if (!m) {
+		lua_pushnil(L);
+		return;
+	}
+	v6 = m->idiag_family == AF_INET6;
 	lua_createtable(L, 0, 6);
 	nbl_pushprefix(L, m->id.idiag_src, v6 ? 16 : 4, -1);
 	lua_setfield(L, -2, "addr");
@@ -36,7 +39,7 @@ static void push(lua_State *L, const struct nlmsghdr *n)
 	nbl_setint(L, "uid", m->idiag_uid);
 	nbl_setint(L, "inode", m->idiag_inode);
 	/* else it also has what comes in v4 */
-	if (tb[INET_DIAG_SKV6ONLY] && nla_get_u8(tb[INET_DIAG_SKV6ONLY])) {
+	if (nbl_uint(tb[INET_DIAG_SKV6ONLY])) {
 		lua_pushboolean(L, 1);
 		lua_setfield(L, -2, "v6only");
 	}

@@ -18,6 +18,7 @@
 #define FIRST 4096 /* an answer, and the first part of a dump, have a page */
 #define REST 32768 /* what the kernel puts into the others at most */
 #define TRIES 10   /* of a dump that is interrupted, or did not fit */
+#define MOST_ERRNO 4095
 
 void nbl_forget(struct nbl *h)
 {
@@ -59,6 +60,18 @@ static bool makeroom(struct nbl *h)
 	return true;
 }
 
+/* how much of a datagram is whole messages: what follows them would be taken
+ * for the beginning of the next datagram */
+static ssize_t whole(const char *bytes, ssize_t got)
+{
+	struct nlmsghdr *n = (void *)(uintptr_t)bytes;
+	int left = (int)got;
+
+	while (nlmsg_ok(n, left))
+		n = nlmsg_next(n, &left);
+	return (char *)n - bytes;
+}
+
 ssize_t nbl_receive(struct nbl *h, int flags)
 {
 	struct sockaddr_nl from;
@@ -79,7 +92,7 @@ ssize_t nbl_receive(struct nbl *h, int flags)
 		return -errno;
 	if (m.msg_flags & MSG_TRUNC)
 		return -EMSGSIZE;
-	return n;
+	return whole(h->buf + h->len, n);
 }
 
 const char *nbl_sentence(const struct nlmsghdr *n, size_t payload)
@@ -87,13 +100,18 @@ const char *nbl_sentence(const struct nlmsghdr *n, size_t payload)
 	struct nlattr *text;
 
 	if (!(n->nlmsg_flags & NLM_F_ACK_TLVS) ||
-	    n->nlmsg_len < NLMSG_HDRLEN + NLMSG_ALIGN(payload))
+	    (size_t)nlmsg_datalen(n) < payload)
 		return NULL;
 	text = nla_find(
 	    (struct nlattr *)((char *)nlmsg_data(n) + NLMSG_ALIGN(payload)),
-	    (int)(n->nlmsg_len - NLMSG_HDRLEN - NLMSG_ALIGN(payload)),
-	    NLMSGERR_ATTR_MSG);
-	return text && nla_len(text) > 1 ? nla_get_string(text) : NULL;
+	    nlmsg_datalen(n) - (int)NLMSG_ALIGN(payload), NLMSGERR_ATTR_MSG);
+	return text && nla_len(text) > 1 ? nbl_text(text) : NULL;
+}
+
+/* what a message says of success, made an errno */
+static int errnoof(int error)
+{
+	return error > 0 || error < -MOST_ERRNO ? EBADMSG : -error;
 }
 
 /* the errno in an NLMSG_ERROR (0: an acknowledgement), and its sentence */
@@ -102,10 +120,15 @@ static int answer(const struct nlmsghdr *n, const char **text)
 	const struct nlmsgerr *e = nlmsg_data(n);
 	size_t payload = sizeof(*e);
 
-	if (!(n->nlmsg_flags & NLM_F_CAPPED))
+	*text = NULL;
+	if ((size_t)nlmsg_datalen(n) < sizeof(*e))
+		return EBADMSG;
+	/* the request comes back, unless that is cut off */
+	if (!(n->nlmsg_flags & NLM_F_CAPPED) &&
+	    e->msg.nlmsg_len >= NLMSG_HDRLEN)
 		payload += e->msg.nlmsg_len - NLMSG_HDRLEN;
 	*text = nbl_sentence(n, payload);
-	return -e->error;
+	return errnoof(e->error);
 }
 
 /* the message of the kernel's answers; what fails in receiving it, as
@@ -221,7 +244,7 @@ static bool look(struct nbl *h, ssize_t got, int *err)
 					 : 0;
 
 			if (status < 0) {
-				*err = status;
+				*err = -errnoof(status);
 				h->text = nbl_sentence(n, sizeof(status));
 			}
 			done = true;
@@ -231,7 +254,7 @@ static bool look(struct nbl *h, ssize_t got, int *err)
 	}
 	/* what an earlier read left behind is overwritten */
 	if (ours)
-		h->len += NLMSG_ALIGN((size_t)got);
+		h->len += (size_t)got;
 	return done;
 }
 
