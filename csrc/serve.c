@@ -120,8 +120,11 @@ static long serve(const struct nb_ask *a, long fd, struct nb_answer *answer)
 {
 	const char *s[4];
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 4; i++) {
+		if (a->s[i] >= a->size)
+			return -EINVAL;
 		s[i] = a->s[i] ? (const char *)a + a->s[i] : NULL;
+	}
 	switch ((enum nb_asked)a->op) {
 	case NB_ASK_SOCKET:
 		return ask_socket(fd, a->x);

@@ -164,6 +164,12 @@ static void next_field(struct walk *w)
 	w->path[0] = '\0';
 }
 
+static bool is_octal(const char *e)
+{
+	return e[0] == '\\' && e[1] >= '0' && e[1] <= '3' && e[2] >= '0' &&
+	       e[2] <= '7' && e[3] >= '0' && e[3] <= '7';
+}
+
 /* one character of mountinfo: the id, the parent's and, fifth, the mount
  * point, with octal escapes */
 static long feed(struct walk *w, char c)
@@ -184,7 +190,7 @@ static long feed(struct walk *w, char c)
 	} else if (w->field == 4 && w->n + 1 < sizeof(w->path)) {
 		w->path[w->n++] = c;
 		w->path[w->n] = '\0';
-		if (w->n >= 4 && w->path[w->n - 4] == '\\') {
+		if (w->n >= 4 && is_octal(w->path + w->n - 4)) {
 			char *e = w->path + w->n - 4;
 
 			*e = (char)((e[1] - '0') << 6 | (e[2] - '0') << 3 |

@@ -23,6 +23,17 @@ describe("nsbox.machine", function()
     assert.are_not.equal("/proc", machine.mount_of("/processes").point)
   end)
 
+  it("takes for an escape in mountinfo what the kernel writes as one, and nothing else", function()
+    local read = machine.read
+    finally(function() machine.read = read end)
+    machine.read = function()
+      return "1 1 0:1 / /a\\040b\\134 rw - x y z\n2 1 0:1 / /\\999\\08\\777 rw - x y z\n"
+    end
+    local mounts = machine.mounts()
+    assert.equal("/a b\\", mounts[1].point)
+    assert.equal("/\\999\\08\\777", mounts[2].point)
+  end)
+
   it("looks for whole words among mount options", function()
     local mount = { options = "ro,nosuid" }
     assert.is_true(machine.has_option(mount, "ro"))

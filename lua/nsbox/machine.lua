@@ -59,7 +59,7 @@ function M.limit(name)
 end
 
 local function unescape(path)
-  return (path:gsub("\\(%d%d%d)", function(octal)
+  return (path:gsub("\\([0-3][0-7][0-7])", function(octal)
     return string.char(tonumber(octal, 8))
   end))
 end
