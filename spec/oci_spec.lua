@@ -125,8 +125,38 @@ describe("nsbox.oci", function()
       { group({ "read" }, { includes = { minKernel = "four" } }) })
     wrong("architectures[1]: expected a name like 'SCMP_ARCH_X86_64', got 'amd64'", {}, {},
       { architectures = { "amd64" } })
+    wrong("architectures[1]: expected a name like 'SCMP_ARCH_X86_64', got 'SCMP_ARCH_X72'", {}, {},
+      { architectures = { "SCMP_ARCH_X72" } })
+    wrong("defaultErrnoRet: expected between 0 and 4095, got 4096", {}, {},
+      { defaultErrnoRet = 4096 })
+    wrong("syscalls[1].errnoRet: expected between 0 and 4095, got -1",
+      { group({ "read" }, { action = "SCMP_ACT_ERRNO", errnoRet = -1 }) })
+    local names = {}
+    for i = 1, 65537 do
+      names[i] = "read"
+    end
+    wrong("syscalls[1]: more than 65536 rules", { group(names) })
     wrong("unknown option 'listenerPath'", {}, {}, { listenerPath = "/x" })
     wrong("unknown option 'flags'", {}, {}, { flags = {} })
+  end)
+
+  it("takes an architecture once, however often it is named", function()
+    local twice = {}
+    for i = 1, 40 do
+      twice[i] = i % 2 == 0 and "SCMP_ARCH_X86" or "SCMP_ARCH_X32"
+    end
+    assert.same({ "x32", "x86" }, read({}, {}, { architectures = twice, archMap = { {
+      architecture = "SCMP_ARCH_X86_64", subArchitectures = { "SCMP_ARCH_X86" } } } }).arches)
+  end)
+
+  it("knows the architectures that libseccomp is asked for", function()
+    needs "libseccomp"
+    local ok, message = pcall(require("nsbox.sys.seccomp").calls, "none")
+    assert.is_false(ok)
+    for name in message:match "known: ([^)]*)":gmatch "[%w_]+" do
+      local profile = read({}, {}, { architectures = { "SCMP_ARCH_" .. name:upper() } })
+      assert.same({ name }, profile.arches)
+    end
   end)
 
   it("takes a profile with any part of it replaced, or says what is wrong", function()

@@ -31,6 +31,10 @@ local PROFILE <const> = set "defaultAction defaultErrnoRet architectures archMap
 local GROUP <const> = set "names name action errnoRet args comment includes excludes"
 local ARGUMENT <const> = set "index value valueTwo op"
 local CONDITIONS <const> = set "caps arches minKernel"
+-- what csrc/seccomp.c knows
+local ARCHES <const> = set("aarch64 arm mips mips64 mips64n32 mipsel mipsel64 mipsel64n32 parisc "
+  .. "parisc64 ppc ppc64 ppc64le riscv64 s390 s390x x32 x86 x86_64")
+local MOST_ERRNO <const>, MOST_RULES <const> = 4095, 65536
 local MAP <const> = set "architecture subArchitectures"
 
 local M = {}
@@ -88,7 +92,11 @@ end
 
 local function action(name, errno, where, of)
   local known = word(name, ACTIONS, where)
-  return { action = known, errno = known == "errno" and integer(errno, of, 1) or nil }
+  local number = known == "errno" and integer(errno, of, 1) or nil
+  if number and (number < 0 or number > MOST_ERRNO) then
+    wrong(of, mistake.out_of_range(number, { min = 0, max = MOST_ERRNO }))
+  end
+  return { action = known, errno = number }
 end
 
 local function arguments(group, where)
@@ -150,7 +158,7 @@ end
 
 local function architecture(name, where)
   local arch = type(name) == "string" and name:match "^SCMP_ARCH_([%w_]+)$"
-  if not arch then
+  if not arch or not ARCHES[arch:lower()] then
     wrong(where, mistake.bad("a name like 'SCMP_ARCH_X86_64'", tostring(name)))
   end
   return arch:lower()
@@ -188,6 +196,9 @@ local function add_group(profile, group, where, has, native, known)
     if is_known(name, does, known, ("%s.names[%d]"):format(where, i)) and included
       and not excluded then
       local function add(of)
+        if #profile.rules == MOST_RULES then
+          wrong(where, ("more than %d rules"):format(MOST_RULES))
+        end
         profile.rules[#profile.rules + 1] = { call = name, action = does.action,
           errno = does.errno, args = of }
       end
@@ -203,16 +214,21 @@ local function add_group(profile, group, where, has, native, known)
 end
 
 local function add_arches(profile, t, native)
-  local of = {}
+  local of, seen = {}, {}
+  local function add(arch)
+    if not seen[arch] then
+      seen[arch], of[#of + 1] = true, arch
+    end
+  end
   for i, name in ipairs(list(t.architectures, "architectures")) do
-    of[#of + 1] = architecture(name, ("architectures[%d]"):format(i))
+    add(architecture(name, ("architectures[%d]"):format(i)))
   end
   for i, entry in ipairs(list(t.archMap, "archMap")) do
     local where = ("archMap[%d]"):format(i)
     fields(entry, MAP, where)
     if architecture(entry.architecture, where .. ".architecture") == native then
       for k, name in ipairs(list(entry.subArchitectures, where .. ".subArchitectures")) do
-        of[#of + 1] = architecture(name, ("%s.subArchitectures[%d]"):format(where, k))
+        add(architecture(name, ("%s.subArchitectures[%d]"):format(where, k)))
       end
     end
   end
