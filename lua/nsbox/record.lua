@@ -22,7 +22,7 @@
 
 local VERSION <const> = 1
 
--- fields of a step that other lines tell
+-- fields of a step that are not written as such: other lines tell them
 local UNWRITTEN <const> = { n = true, over = true, stands = true, doomed = true }
 
 local M = { VERSION = VERSION }
@@ -111,11 +111,14 @@ local function parse(line)
   if not n then
     return
   end
-  local fields, left = {}, rest:gsub("\t([%l_]+)=([^\t%c]*)", "")
+  local fields, left = {}, rest:gsub("\t(%l[%l_]*)=([^\t%c]*)", "")
   if left ~= "" then
     return
   end
-  for name, value in rest:gmatch "\t([%l_]+)=([^\t]*)" do
+  for name, value in rest:gmatch "\t(%l[%l_]*)=([^\t]*)" do
+    if UNWRITTEN[name] then
+      return
+    end
     fields[name] = value_of(value)
   end
   return word, n, fields
@@ -132,14 +135,15 @@ end
 local apply = {}
 
 apply["do"] = function(state, n, fields)
-  if not fields.kind or state.by_n[n] then
+  local part = fields.part or 0
+  if type(fields.kind) ~= "string" or math.type(part) ~= "integer" or state.by_n[n] then
     return false
   end
   fields.n, fields._run = n, state.run
   state.by_n[n] = fields
   state.steps[#state.steps + 1] = fields
   state.last = math.max(state.last, n)
-  state.last_part = math.max(state.last_part, fields.part or 0)
+  state.last_part = math.max(state.last_part, part)
 end
 
 function apply.did(state, n, fields)
@@ -163,7 +167,11 @@ end
 apply.kept = apply.undone
 
 function apply.commit(state, _, fields)
-  for number in (fields.drop or ""):gmatch "%d+" do
+  local drop = fields.drop or ""
+  if type(drop) ~= "string" then
+    return false
+  end
+  for number in drop:gmatch "%d+" do
     local step = state.by_n[math.tointeger(number)]
     if not step then
       return false
