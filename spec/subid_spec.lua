@@ -13,6 +13,11 @@ describe("nsbox.subid", function()
     assert.same({ { 500, 20 }, { 600, 30 } }, subid.parse(text, "me", 1000))
   end)
 
+  it("passes over a range whose end is beyond all integers", function()
+    assert.same({ { 5, 1 } }, subid.parse(
+      "me:9223372036854775807:1\nme:1:9223372036854775807\nme:5:1\n", "me", 1000))
+  end)
+
   it("passes over a range that overlaps an earlier one", function()
     assert.same({ { 100, 50 }, { 150, 10 } },
       subid.parse("me:100:50\nme:120:50\n1000:100:50\nme:150:10\n", "me", 1000))

@@ -52,7 +52,7 @@ function M.parse(text, name, uid)
     local owner, start, count = line:match("^([^:#]+):(%d+):(%d+)%s*$")
     start, count = math.tointeger(tonumber(start)), math.tointeger(tonumber(count))
     local ours = owner and (owner == name or owner == tostring(uid))
-    if ours and start and count and count > 0 and start + count <= END
+    if ours and start and count and count > 0 and count <= END and start <= END - count
       and not overlaps(ranges, start, count) then
       ranges[#ranges + 1] = { start, count }
     end
