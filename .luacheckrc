@@ -12,5 +12,6 @@ files["spec"] = {
 files["spec/helper.lua"] = {
   globals = helper,
 }
+files["spec/fuzz"] = { read_globals = { "fuzz" } } -- of spec/fuzz/NAME.c
 files["rockspec/*.rockspec"] = { std = "+rockspec" }
 files[".config.ld"] = { allow_defined_top = true, ignore = { "113", "131" } }

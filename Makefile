@@ -164,10 +164,10 @@ demo: ## install what building needs, build, run two boxes in a network of their
 	$(if $(filter 0,$(shell id -u)),$(RUN:$(LUA)=unshare -nm $(LUA)),$(RUN)) examples/pair.lua
 
 .PHONY: check
-check: ## install what is missing, build, lint, run all specs
+check: ## install what is missing, build, lint, fuzz a little, run all specs
 	@.ci/deps all
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory -k lint test
+	@$(MAKE) --no-print-directory -k lint fuzz test SECONDS=3
 
 .PHONY: deps
 deps: ## install the packages that building and testing need
@@ -247,13 +247,50 @@ crash: all ## kill recipes KILLS=1000 times, recover, and compare the machine wi
 	@LUA_PATH='lua/?.lua;;' LUA_CPATH='$(BUILD)/?.so;;' LUA=$(LUA) $(LUA) \
 		spec/crash/harness.lua $(KILLS)
 
+# Fuzz targets: spec/fuzz/NAME.lua, with NAME.c where something stands in for the
+# kernel.  clang makes the C half once more, for the sanitizers and for what
+# libFuzzer is to see; the two images are those of the ordinary build.
+FUZZ_CC  ?= clang
+FUZZ     := $(BUILD)/fuzz
+FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+TARGETS  := $(patsubst spec/fuzz/%.lua,%,$(wildcard spec/fuzz/*.lua))
+TARGET   ?= $(TARGETS)
+SECONDS  ?= 60
+JOBS     ?= $(shell nproc)
+FUZZ_OBJ := $(filter-out %/init_image.o,$(OBJ)) $(NL_OBJ) $(SECCOMP_OBJ)
+
+.PHONY: fuzz
+fuzz: fuzz-build ## look for inputs that break a parser; SECONDS=60 each, TARGET="netlink wire"
+	@spec/fuzz/run $(FUZZ) $(SECONDS) $(TARGET)
+
+.PHONY: fuzz-build
+fuzz-build: all
+	@echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+		$(FUZZ_CC) -fsanitize=fuzzer,address -o /dev/null -x c - 2>/dev/null || { \
+		echo 'fuzz: needs clang and its runtime (Debian: clang, libclang-rt-14-dev)' >&2; exit 1; }
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(FUZZ) CC='$(FUZZ_CC)' PLAN_CFLAGS=-fno-builtin \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer -Wno-missing-field-initializers' \
+		SAN='$(FUZZ_SAN) -fsanitize=fuzzer-no-link' \
+		IMAGES='$(BUILD)/init_image.o $(BUILD)/filter_image.o' $(TARGET:%=$(FUZZ)/%)
+
+$(BUILD)/fuzz.a: $(FUZZ_OBJ)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(TARGETS:%=$(BUILD)/%): $(BUILD)/%: spec/fuzz/host.c $$(wildcard spec/fuzz/$$*.c) \
+		$(BUILD)/fuzz.a spec/fuzz/fuzz.h csrc/serve.c csrc/setattr.c
+	$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(SAN) -fsanitize=fuzzer -DFUZZ_TARGET='"$*"' -o $@ \
+		$(filter spec/fuzz/%.c,$^) $(BUILD)/fuzz.a $(IMAGES) \
+		$(if $(filter netlink,$*),-Wl$(comma)--wrap=send$(comma)--wrap=recvmsg) \
+		$(shell pkg-config --libs lua5.4) $(NL_LIBS) $(SECCOMP_LIBS) -lcap
+
 .PHONY: lint
 lint: ## luacheck, clang-format, cppcheck, and what .ci/lint looks for
 	@.ci/lint
 
 .PHONY: format
 format: ## lay out the C sources with clang-format
-	clang-format -i csrc/*.[ch] $(wildcard spec/*.c spec/bench/*.c examples/*.c)
+	clang-format -i csrc/*.[ch] $(wildcard spec/*.c spec/bench/*.c spec/fuzz/*.[ch] examples/*.c)
 
 ROUNDS ?= 11
 BENCH  := $(BUILD)/bench/pump $(BUILD)/bench/limit $(BUILD)/bench/netlimit $(BUILD)/bench/enter.so $(BUILD)/bench/true \
