@@ -43,7 +43,7 @@ NFT_OBJ := $(BUILD)/nft.o
 SECCOMP_OBJ := $(BUILD)/seccomp.o
 SRC  := $(filter-out csrc/init.c csrc/serve.c csrc/nft.c csrc/seccomp.c $(NL_SRC),$(wildcard csrc/*.c))
 OBJ  := $(SRC:csrc/%.c=$(BUILD)/%.o) $(BUILD)/init_image.o
-TWICE := plan plan_mount plan_inside plan_path setattr
+TWICE := plan plan_limits plan_mount plan_inside plan_path setattr
 INIT := $(addprefix $(BUILD)/init/,$(TWICE:=.o) init.o serve.o)
 PLAN_CFLAGS := -fno-stack-protector -fno-builtin -fno-tree-loop-distribute-patterns
 INIT_CFLAGS := -std=gnu11 -DNB_INIT $(DEFS) $(WARN) -Os -ffreestanding \

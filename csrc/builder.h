@@ -54,6 +54,10 @@ void nb_addmounts(struct nb_builder *b);
 bool nb_pivots(struct nb_builder *b);
 uint64_t nb_listtrees(struct nb_builder *b, uint32_t to, uint64_t n,
 		      uint64_t most);
+uint32_t nb_countlimits(struct nb_builder *b); /* spawn_limits.c */
+bool nb_adjustsoom(struct nb_builder *b);
+bool nb_addlimits(struct nb_builder *b);
+void nb_addrlimits(struct nb_builder *b);
 void nb_addprivilege(struct nb_builder *b, int pdeathsig); /* spawn_caps.c */
 void nb_addlast(struct nb_builder *b);	 /* of that, behind all else */
 bool nb_hasfilter(struct nb_builder *b); /* filter.c */

@@ -327,6 +327,20 @@ static int follow(struct nb_launch *l, pid_t pid)
 	return let_go(l);
 }
 
+/* what the child has not the privilege for */
+static int do_outside(struct nb_launch *l, uint32_t number)
+{
+	const struct nb_step *s =
+	    (struct nb_step *)((char *)l->plan + l->plan->steps) + number;
+	int r = number < l->plan->nsteps ? nb_outside(l->pid, s) : -EPROTO;
+
+	if (r == 0)
+		return let_go(l);
+	l->step = (int)number;
+	l->detail = -1;
+	return fail(l, -r, NULL);
+}
+
 /*
  * Whether the program was exec'd, or has ended, when its end of the socket does
  * not say so: another thread of the host may have forked a process that holds a
@@ -393,6 +407,10 @@ static int listen_to(struct nb_launch *l)
 		switch ((enum nb_said)r.said) {
 		case NB_WANTMAPS:
 			if (write_maps(l) < 0 || let_go(l) < 0)
+				return -1;
+			break;
+		case NB_WANTSTEP:
+			if (do_outside(l, r.step) < 0)
 				return -1;
 			break;
 		case NB_FORKED:

@@ -59,4 +59,9 @@ int nb_pidfdkill(int pidfd, pid_t pid, int sig);
 
 const char *nb_stepword(int op);
 
+/* a step that is NB_OUTSIDE, for the child pid (spawn_limits.c): 0 or -errno */
+int nb_outside(pid_t pid, const struct nb_step *s);
+/* "nofile", or NULL */
+const char *nb_resource(uint64_t number);
+
 #endif

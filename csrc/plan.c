@@ -439,6 +439,10 @@ long nb_idle(struct nb_plan *plan);
 
 static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 {
+	if (s->flags & NB_OUTSIDE) { /* a failure is the parent's to tell */
+		report(plan, NB_WANTSTEP, i, 0, 0);
+		return await(plan);
+	}
 	switch ((enum nb_stepop)s->op) {
 	case NB_STEP_HOLD:
 		return nb_sys(__NR_close, plan->parent_ctl, 0, 0);
@@ -450,6 +454,12 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 		return await(plan);
 	case NB_STEP_INIT:
 		return do_init(plan, s);
+	case NB_STEP_HARD:
+	case NB_STEP_OOM:
+	case NB_STEP_NICE:
+	case NB_STEP_AFFINITY:
+	case NB_STEP_RLIMIT:
+		return nb_limitstep(plan, s);
 	case NB_STEP_DUMPABLE:
 		return nb_sys(__NR_prctl, PR_SET_DUMPABLE, s->x, 0);
 	case NB_STEP_JOIN:

@@ -24,6 +24,10 @@
 	X(SIGNALS, "signals")	/* dispositions to default */                   \
 	X(RELEASE, "release")	/* wait until the parent let us go (maps) */       \
 	X(INIT, "init")		/* exec nsbox-init with x descriptors at a */             \
+	X(HARD, "rlimits")	/* y is the hard limit of resource x */            \
+	X(OOM, "oom_score_adj") /* x */                                        \
+	X(NICE, "nice")		/* x */                                               \
+	X(AFFINITY, "affinity") /* the cpus in the x bytes of a */             \
 	X(UIDMAP, "uid_map")	/* open a, one write of b; likewise… */            \
 	X(SETGROUPS, "setgroups")                                              \
 	X(GIDMAP, "gid_map")                                                   \
@@ -63,6 +67,7 @@
 	X(IDLE, "idle")		/* nsbox-init is all there is */               \
 	X(SETSID, "setsid")	/* */                                                \
 	X(SIGMASK, "sigmask")	/* none blocked */                              \
+	X(RLIMIT, "rlimits")	/* resource x: soft y, hard z */                 \
 	X(SECCOMP, "seccomp")	/* the filter of x instructions at a */        \
 	X(EXEC, "exec")		/* argv[0], searched along PATH */
 /* clang-format on */
@@ -77,6 +82,7 @@ enum nb_stepop {
 #define NB_MISSING_OK 1 /* a path that does not exist is fine */
 #define NB_TRY 2	/* so is everything else */
 #define NB_RECURSIVE 4	/* GRAB, ATTR: with all submounts */
+#define NB_OUTSIDE 2048 /* the parent does it, who has the privilege */
 /* MOUNT, PLACE, with a root of the box's own: */
 #define NB_NOFOLLOW 8 /* no symbolic link may lead there */
 #define NB_MAKE 16    /* where it is missing, it is made */
@@ -127,6 +133,7 @@ struct nb_plan {
 enum nb_said {
 	NB_FAILED = 1, /* step, value = errno; the child is ending */
 	NB_WANTMAPS,   /* the maps of a late user namespace, please */
+	NB_WANTSTEP,   /* this step, which is NB_OUTSIDE */
 	NB_FORKED,     /* value = pid of the process that goes on */
 	NB_READY,      /* at the gate */
 	NB_STARTED,    /* the program was exec'd, the function takes over */
@@ -154,6 +161,11 @@ static inline char *nb_textinplan(struct nb_plan *plan, uint32_t offset)
 /* runs the steps from `from` on.  0, for a plan without EXEC; -1 when a step
  * failed: it has been reported, and the caller must end the process */
 int nb_plan_run(struct nb_plan *plan, uint32_t from);
+
+#define NB_CPUS 8192 /* the most that a kernel can have */
+
+/* one step that limits (plan_limits.c); 0 or -errno */
+long nb_limitstep(struct nb_plan *plan, struct nb_step *s);
 
 /* one step that mounts (plan_mount.c); 0 or -errno */
 long nb_mountstep(struct nb_plan *plan, struct nb_step *s, uint32_t number);

@@ -87,6 +87,9 @@ that.  A failed spawn leaves nothing behind.
  of a root of its own, below;
  `uid`, `gid`, `groups` ids inside; `caps` `{ bounding =, permitted =,
  effective =, inheritable =, ambient = }`; `no_new_privs`, `setsid`;
+ `rlimits` `{ nofile = { soft, hard }, … }`, numbers or `"unlimited"`, of the
+ program alone; `oom_score_adj`, `nice`, `affinity` list of cpus: all in the
+ place of the caller's, and what takes a privilege with that of the caller;
  `seccomp` a filter, as @{filter} makes it;
  `pdeathsig` signal when the calling thread ends; `dumpable` what it
  joins is the caller's own: who is there may look at it at all times;

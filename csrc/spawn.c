@@ -29,12 +29,23 @@
 #define DEFAULT_PATH                                                           \
 	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-static const char *const plan_fields[] = {
-    "argv",	"env",	  "path",   "cwd",	    "trycwd",	    "stdin",
-    "stdout",	"stderr", "keep",   "new",	    "join",	    "maps",
-    "hostname", "mounts", "writes", "lo",	    "time_offsets", "uid",
-    "gid",	"groups", "caps",   "no_new_privs", "setsid",	    "pdeathsig",
-    "init",	"gate",	  "idle",   "dumpable",	    "seccomp",	    NULL};
+static const char *const plan_fields[] = {"argv",	   "env",
+					  "path",	   "cwd",
+					  "trycwd",	   "stdin",
+					  "stdout",	   "stderr",
+					  "keep",	   "new",
+					  "join",	   "maps",
+					  "hostname",	   "mounts",
+					  "writes",	   "lo",
+					  "time_offsets",  "uid",
+					  "gid",	   "groups",
+					  "caps",	   "no_new_privs",
+					  "setsid",	   "pdeathsig",
+					  "init",	   "gate",
+					  "idle",	   "dumpable",
+					  "seccomp",	   "rlimits",
+					  "oom_score_adj", "nice",
+					  "affinity",	   NULL};
 static const char *const write_fields[] = {"1", "2", "optional", NULL};
 static const char *const time_fields[] = {"monotonic", "boottime", NULL};
 
@@ -304,6 +315,7 @@ static void add_program(struct nb_builder *b, bool idle)
 	if (nb_fieldbool(L, b->table, "setsid", false))
 		nb_step(b, NB_STEP_SETSID);
 	nb_step(b, NB_STEP_SIGMASK);
+	nb_addrlimits(b);
 	nb_addlast(b);
 	add_exec(b);
 	nb_step(b, NB_STEP_EXEC);
@@ -337,7 +349,7 @@ static bool needs_init(struct nb_builder *b, uint64_t njoins)
 	static const char *const ids[] = {"uid", "gid", NULL};
 	bool yes = njoins > 0 || b->l->supervise || nb_pivots(b) ||
 		   nb_fieldbool(L, b->table, "gate", false) ||
-		   nb_filterkills(b);
+		   nb_adjustsoom(b) || nb_filterkills(b);
 
 	for (int i = 0; ids[i]; i++) {
 		yes |= lua_getfield(L, b->table, ids[i]) != LUA_TNIL;
@@ -372,7 +384,7 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	luaL_checktype(L, t, LUA_TTABLE);
 	luaL_checkstack(L, 20, NULL);
 	nb_checkfields(L, t, plan_fields, "plan");
-	nb_beginplan(b, FIXED_STEPS + nb_countmounts(b) +
+	nb_beginplan(b, FIXED_STEPS + nb_countmounts(b) + nb_countlimits(b) +
 			    (uint32_t)nb_count(L, t, "writes"));
 	nb_plan(b)->last_cap = (uint32_t)cap_max_bits() - 1;
 	nb_plan(b)->root = nb_plan(b)->null = -1;
@@ -417,6 +429,8 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 		add_stdio(b);
 		add_init(b, kinds, joins, njoins);
 	}
+	/* where the parent can see us, and nobody else */
+	l->two_way |= nb_addlimits(b);
 	add_namespaces(
 	    b, nb_plan(b)->cloneflags ? 0 : kinds & ~(uint64_t)CLONE_NEWTIME,
 	    joins, njoins, own);
@@ -445,6 +459,7 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	if (!l->init)
 		add_stdio(b);
 	if (l->function) {
+		nb_addrlimits(b);
 		nb_addlast(b);
 		nb_step(b, NB_STEP_STARTED);
 	} else {
@@ -490,6 +505,15 @@ static const char *subject(lua_State *L, const struct nb_launch *l)
 	case NB_STEP_GID:
 	case NB_STEP_UID:
 		return lua_pushfstring(L, "%I", (LUAI_UACINT)s->x);
+	case NB_STEP_OOM:
+	case NB_STEP_NICE:
+		return lua_pushfstring(L, "%d", (int)(int64_t)s->x);
+	case NB_STEP_HARD:
+	case NB_STEP_RLIMIT:
+		return nb_resource(s->x);
+	case NB_STEP_AFFINITY:
+		return l->detail < 0 ? NULL
+				     : lua_pushfstring(L, "cpu %d", l->detail);
 	case NB_STEP_JOIN:
 		return nb_wordof(
 		    nb_kinds,

@@ -70,7 +70,7 @@ describe("nsbox.hints", function()
   end)
 
   it("answers every known step and errno with one line of text", function()
-    for _, family in ipairs { "namespaces", "maps", "mounts", "programs" } do
+    for _, family in ipairs { "namespaces", "maps", "mounts", "programs", "limits" } do
       for step, codes in pairs(require("nsbox.hints." .. family)) do
         for code, compose in pairs(codes) do
           for _, context in ipairs { {}, { subject = "/x", detail = "?", new = { "user" },

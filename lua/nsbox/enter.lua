@@ -2,7 +2,7 @@
 --
 -- A place says what to enter and with how much power:
 -- `{ join = handles, uid, gid, groups, setgroups, caps, no_new_privs, seccomp, home,
--- read, name, own_root }`.
+-- read, name, own_root, limits }`; `limits` has what `nsbox.limits` adds.
 --
 -- setns(2), nsenter(1)
 --
@@ -49,6 +49,9 @@ local function plan_of(op, place, o, level)
     seccomp = place.seccomp,
     pdeathsig = "KILL",
   }
+  if place.limits then
+    require("nsbox.limits").add(plan, place.limits)
+  end
   local wrong = program.add_cwd(plan, o, enters_mnt(place), place.own_root)
   if wrong then
     require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)

@@ -28,6 +28,7 @@ local families = {
   bounding = "programs", ambient = "programs", no_new_privs = "programs", seccomp = "programs",
   setsid = "programs", init = "programs", user = "programs", gate = "programs",
   started = "programs",
+  rlimits = "limits", oom_score_adj = "limits", nice = "limits", affinity = "limits",
   link_add = "network", link_set = "network", link_del = "network", link_get = "network",
   port_set = "network", addr_add = "network", addr_del = "network", route_add = "network",
   route_del = "network", route_replace = "network", tuntap_add = "network",

@@ -130,6 +130,15 @@ local fields = {
   no_new_privs = { "boolean", doc = "no setuid program gains anything (true; bare: false)" },
   seccomp = { seccomp, none = true, doc = "true: the built-in filter (bare: false); { allow =, "
     .. "deny =, errno = }: changes of it; an OCI profile: a table, or a file's path" },
+  groups = { opts.by("nsbox.limits", "check_groups"),
+    doc = "exactly these supplementary ones: gids, or names of its own /etc/group" },
+  rlimits = { opts.by("nsbox.limits", "check_rlimits"),
+    doc = "{ nofile = 1024, core = 0, as = { soft, hard } }, \"unlimited\", of each program" },
+  oom_score_adj = { "integer", min = -1000, max = 1000,
+    doc = "the higher, the sooner it is killed when memory is short; not the caller's" },
+  nice = { "integer", min = -20, max = 19, doc = "its niceness; not the caller's" },
+  affinity = { opts.by("nsbox.limits", "check_affinity"),
+    doc = "the cpus that it may use: one or a list" },
   time_offsets = { offsets, doc = "{ monotonic =, boottime = } in seconds" },
 }
 for key, field in next, program.fields do
@@ -230,7 +239,7 @@ local function inside(ranges, id)
 end
 
 -- the ids of pid 1: what the user option says, else root where there is one
-local function add_ids(plan, user, chosen, who)
+local function add_ids(plan, user, chosen, who, wanted)
   local maps_, uid, gid, groups = plan.maps, nil, nil, nil
   if user then
     uid, gid, groups = user.uid, user.gid, user.groups
@@ -246,8 +255,11 @@ local function add_ids(plan, user, chosen, who)
     uid, gid = 0, 0
   end
   plan.uid, plan.gid = uid, gid
-  -- where setgroups is denied, the caller's groups cannot be dropped
-  if groups and not (maps_ and maps_.setgroups == "deny") then
+  -- where setgroups is denied, the caller's groups cannot be dropped; who asks for others
+  -- is told so by the kernel
+  if wanted then
+    plan.groups = wanted
+  elseif groups and not (maps_ and maps_.setgroups == "deny") then
     plan.groups = groups
   end
 end
@@ -411,7 +423,11 @@ function M.build(o, op, level, ground)
     plan.no_new_privs = not o.bare
   end
   local user = o.user and require("nsbox.user").resolve(o.user, box_reader(o), op)
-  add_ids(plan, user, chosen, who)
+  add_ids(plan, user, chosen, who,
+    o.groups and require("nsbox.user").resolve_groups(o.groups, box_reader(o), op))
+  if o.rlimits or o.oom_score_adj or o.nice or o.affinity then
+    require("nsbox.limits").add(plan, o)
+  end
   if chosen.uts == true then
     plan.hostname = o.hostname or o.name
   end

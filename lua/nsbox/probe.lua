@@ -82,6 +82,17 @@ probe("root", "privilege in the first user namespace", function()
   return launch { new = { "mnt", "uts" }, hostname = "nsbox-probe" }
 end)
 
+local CAP_SYS_RESOURCE <const> = 24
+
+local function may_raise_limits()
+  local machine = require "nsbox.machine"
+  return machine.has_cap(CAP_SYS_RESOURCE) and machine.initial_userns() == true
+end
+
+probe("sys_resource", "limits above those that this process has", function()
+  return may_raise_limits(), "this process has not CAP_SYS_RESOURCE in the first user namespace"
+end)
+
 probe("userns", "a user namespace", function()
   return launch { new = { "user" } }
 end)

@@ -150,6 +150,40 @@ end
 
 M.check = M.parse
 
+--- Checks a group, as a type for `nsbox.opts`.
+-- @tparam integer|string value a gid or a name
+-- @treturn ?integer|string the same, a gid of digits as an integer
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check_group(value)
+  local id = math.type(value) and math.tointeger(value)
+  if id and id >= 0 and id <= MAX_ID then
+    return id
+  elseif type(value) == "string" then
+    return half(value, "group")
+  end
+  return nil, ("expected a group as a name or an id, got %s"):format(
+    math.type(value) and value or "a " .. type(value))
+end
+
+--- Finds out the ids of groups.
+-- @tparam table groups as from `check_group`
+-- @tparam function read from "/etc/group" to its text, or nil
+-- @tparam string op the verb that asks, for an Error
+-- @treturn table list of ids
+function M.resolve_groups(groups, read, op)
+  local gids, text = {}, nil
+  for i, group in ipairs(groups) do
+    if math.type(group) then
+      gids[i] = group
+    else
+      text = text or read("/etc/group") or ""
+      gids[i] = find_group(text, group) or not_found(op, ":" .. group, "/etc/group", text)
+    end
+  end
+  return gids
+end
+
 --- Finds out the ids of a user.
 -- A name that is not in the box's files raises an Error, a spec that makes no
 -- sense a string.

@@ -168,7 +168,15 @@ M.setgroups = {
     return "setting groups needs CAP_SETGID and a written gid map"
   end,
   EACCES = not_dumpable,
-  EINVAL = unmapped("gid"),
+  EINVAL = function(context)
+    local ranges = context.maps and context.maps.gid
+    for _, gid in ipairs(ranges and context.groups or {}) do
+      if not require("nsbox.ranges").has_inside(ranges, gid) then
+        return unmapped("gid") { gid = gid, maps = context.maps }
+      end
+    end
+    return unmapped("gid")(context)
+  end,
 }
 
 M.setuid = {
