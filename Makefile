@@ -200,7 +200,8 @@ test: variants ## run the specs in every cell; CELLS="user root" ARGS="--filter=
 	NSBOX_BUILD=$(BUILD) $(LUA) spec/cells.lua $(CELLS) -- $(ARGS)
 
 .PHONY: variants
-variants: all $(BUILD)/libnsbox.a $(BUILD)/deny $(BUILD)/attack $(BUILD)/escape
+variants: all $(BUILD)/libnsbox.a $(BUILD)/deny $(BUILD)/attack $(BUILD)/escape \
+		$(BUILD)/meanwhile
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/debug DEFS=-DNSBOX_DEBUG \
 		CFLAGS='-Og -g' all
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan DEFS=-DNSBOX_DEBUG \
@@ -210,7 +211,7 @@ variants: all $(BUILD)/libnsbox.a $(BUILD)/deny $(BUILD)/attack $(BUILD)/escape
 $(BUILD)/deny: spec/deny.c
 	$(CC) -std=gnu11 $(WARN) -O2 -o $@ $< -lseccomp
 
-$(BUILD)/attack $(BUILD)/escape: $(BUILD)/%: spec/%.c
+$(BUILD)/attack $(BUILD)/escape $(BUILD)/meanwhile: $(BUILD)/%: spec/%.c
 	$(CC) -std=gnu11 -D_GNU_SOURCE= $(WARN) -O2 -static -o $@ $<
 
 .PHONY: test-uml

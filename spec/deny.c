@@ -1,14 +1,15 @@
 /*
  * deny.c - run a program for which some system calls do not exist
  *
- * usage: deny CALL[,CALL…] COMMAND…
+ * usage: deny CALL[=ERRNO][,CALL…] COMMAND…
  *
- * The calls fail with ENOSYS, as on an older kernel.  With CAP_SYS_ADMIN
- * no_new_privs stays off, so that setuid helpers keep working.
+ * The calls fail with ENOSYS, as on an older kernel, or with that number.  With
+ * CAP_SYS_ADMIN no_new_privs stays off, so that setuid helpers keep working.
  */
 #include <errno.h>
 #include <seccomp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,9 +24,13 @@ int main(int argc, char **argv)
 	}
 	for (char *name = strtok(argv[1], ","); name;
 	     name = strtok(NULL, ",")) {
-		int call = seccomp_syscall_resolve_name(name);
+		char *number = strchr(name, '=');
+		int error = number ? atoi(number + 1) : ENOSYS, call;
 
-		rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), call, 0);
+		if (number)
+			*number = '\0';
+		call = seccomp_syscall_resolve_name(name);
+		rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(error), call, 0);
 		if (call == __NR_SCMP_ERROR || rc < 0) {
 			fprintf(stderr, "deny: %s: no such system call\n",
 				name);

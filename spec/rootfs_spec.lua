@@ -4,6 +4,7 @@ local blame = require "blame"
 local roots = require "roots"
 local inside = require "inside"
 local lfs = require "lfs"
+local BUILD <const> = (os.getenv "NSBOX_TREE" or lfs.currentdir()) .. "/build/"
 local misuse, failure, sh_in, make = blame.misuse, blame.failure, roots.sh, roots.make
 
 local function link(target, path)
@@ -251,6 +252,32 @@ zero
       if rounds > 1000 then print(code, times) end
     end
     assert.equal(rounds, sum)
+  end)
+
+  -- the same, where it matters, and each time: see meanwhile.c
+  it("looks again where a mount has gone", function()
+    local root, shown = make(), tmpdir()
+    assert(os.execute(("cd %s && mkdir -p one/in one/new two/in two/new"):format(root)))
+    local file = tmpdir() .. "/x.lua"
+    spew(file, [[
+      local nsbox = require "nsbox"
+      for _, o in ipairs { { bind = arg[2] .. ":/one/in" }, { tmpfs = "/one/new" } } do
+        o[1], o.rootfs = "true", arg[1]
+        print((select(2, nsbox.try(nsbox.run, o)).code))
+      end]])
+    local before = ("%smeanwhile %s/one %s/two "):format(BUILD, root, root)
+    assert.equal("ESTALE\nESTALE\n", (lua(("%s %s %s"):format(file, root, shown), "", before)))
+    assert.same({}, entries(shown))
+  end)
+
+  it("does not begin while the old root is there", function()
+    local root = make()
+    local text = ([[
+      local nsbox = require "nsbox"
+      local _, err = nsbox.try(nsbox.run, { "ls", "/", rootfs = %q })
+      print(err.step, err.code)]]):format(root)
+    -- umount2(2) says at once that there is nothing more to unmount
+    assert.equal("pivot_root\tEBUSY\n", (lua("-", text, BUILD .. "deny umount2=22 ")))
   end)
 
   it("is told its name and those of others", function()
