@@ -184,6 +184,23 @@ describe("a box", function()
     assert.equal("2\n", slurp(fake .. NAME))
   end)
 
+  it("has them written so while it runs, too, CVE-2025-52881", function()
+    needs("rootfs", "netns")
+    local root, fake = roots.make(), tmpdir()
+    assert(os.execute(("mkdir -p %s/net/ipv4"):format(fake)))
+    local NAME <const> = "/net/ipv4/ip_default_ttl"
+    spew(fake .. NAME, "2\n")
+    local box <close> = nsbox.box { rootfs = root, caps = "all", masks = false,
+      bind = fake .. ":/fake" }
+    assert.is_true(box:exec({ "mount", "-o", "bind", "/fake", "/proc/sys" }).ok)
+    assert.equal("2\n", box:exec({ "cat", "/proc/sys" .. NAME }).stdout)
+    local lab <close> = nsbox.scope()
+    lab:sysctl(box, { ["net.ipv4.ip_default_ttl"] = 77 })
+    assert.equal("2\n", slurp(fake .. NAME))
+    assert.is_true(box:exec({ "umount", "/proc/sys" }).ok)
+    assert.equal("77\n", box:exec({ "cat", "/proc/sys" .. NAME }).stdout)
+  end)
+
   it("takes no half of a number for a user, CVE-2026-30892", function()
     for _, text in ipairs { "0x", "0x0", "1000x", "00x", "1e3", "0.0", " 0", "0 ", "0\t",
       "4294967295", "4294967296", "18446744073709551616", "+0", "-0", "-1", ":", ":0", "0:",

@@ -262,6 +262,26 @@ describe("ways out of a box", function()
     refused(enter({}, ESCAPE, ways), ways)
   end)
 
+  it("are closed with an init, and to root's own ids", function()
+    needs "memfd_exec"
+    local v <close> = victim()
+    local ways = spelt(v, WAYS)
+    refused(run({ init = true }, ESCAPE, ways), ways)
+    if not is_root then return end
+    local root = roots.make()
+    assert(os.execute(("cp %s %s/bin/escape && mkdir %s/mnt"):format(ESCAPE, root, root)))
+    -- the machine's devices are among its files, and his: only a root of the box's own has none
+    local others = {}
+    for _, way in ipairs(ways) do
+      if not way:find ":/dev/" then others[#others + 1] = way end
+    end
+    for _, o in ipairs { { maps = "self" }, { namespaces = { user = false } } } do
+      refused(run(o, ESCAPE, others), others)
+      o.rootfs = root
+      refused(run(o, "/bin/escape", ways), ways)
+    end
+  end)
+
   it("are closed with a root of its own, and those to the machine's", function()
     needs "rootfs"
     local root = roots.make()

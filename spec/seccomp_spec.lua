@@ -3,18 +3,22 @@
 local boxes = require "boxes"
 local dkjson = require "dkjson"
 local nsbox = require "nsbox"
+local roots = require "roots"
 local output = boxes.output
 
 local ATTACK = (os.getenv "NSBOX_TREE" or require("lfs").currentdir()) .. "/build/attack"
+
+local function found_in(text)
+  local found = {}
+  for name, result in text:gmatch "(%S+) ([^\n]*)\n" do found[name] = result end
+  return found
+end
 
 -- each attack → what came of it, in a box with these options
 local function attacks(o)
   o[1], o[2] = "sh", "-c"
   o[3] = ATTACK .. " $(" .. ATTACK .. ")"
-  local text = output(o)
-  local found = {}
-  for name, result in text:gmatch "(%S+) ([^\n]*)\n" do found[name] = result end
-  return found
+  return found_in((output(o)))
 end
 
 -- the line Seccomp of a process, as the kernel shows it
@@ -63,6 +67,25 @@ describe("a default box", function()
     -- who set the box up is not filtered, and nobody inside has it do anything
     assert.equal(mode "self", mode(idle.pid))
     assert.equal(mode "self", mode(box.pid))
+  end)
+
+  it("refuses all of them to what enters, and with a root of its own", function()
+    needs "rootfs"
+    local with, names = attacks { init = true }, {}
+    for name in pairs(with) do names[#names + 1] = name end
+    assert.is_true(#names >= 36)
+    local root = roots.make()
+    assert(os.execute(("cp %s %s/bin"):format(ATTACK, root)))
+    for _, o in ipairs { {}, { rootfs = root } } do
+      local program = o.rootfs and "/bin/attack" or ATTACK
+      local box <close> = nsbox.box(o)
+      assert.same(with, found_in(box:exec { program, table.unpack(names) }.stdout))
+    end
+    with.trace_init = nil -- that is the program itself there
+    local text = output { "/bin/attack", rootfs = root, table.unpack(names) }
+    local found = found_in(text)
+    found.trace_init = nil
+    assert.same(with, found)
   end)
 
   it("runs ordinary programs", function()
