@@ -73,6 +73,19 @@ describe("a box", function()
     assert.equal("trace ok\npeek ok\nits_root ok\nits_memory ok\n", shown)
   end)
 
+  -- it is a copy of the script, with all that was ever read by it
+  it("gets no hold of a function that is called in it", function()
+    local box <close> = nsbox.box { caps = "all", seccomp = false }
+    local text = box:call(function(escape)
+      local pid = io.open("/proc/self/stat"):read "n"
+      local f = io.popen(("%s trace:%d peek:%d its_root:%d its_memory:%d"):format(escape, pid, pid,
+        pid, pid))
+      return f:read "a"
+    end, ESCAPE)
+    assert.equal("trace EPERM\npeek EPERM\nits_root EACCES\nits_memory EACCES\n",
+      (text:gsub(":%d+", "")))
+  end)
+
   it("cannot type what its caller's shell reads, CVE-2017-5226", function()
     local text = boxes.output { "sh", "-c", "cut -d' ' -f 6,7 /proc/self/stat; "
       .. ESCAPE .. " terminal" }
