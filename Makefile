@@ -241,6 +241,10 @@ race: all ## start RACES=10000 boxes in a root file system whose directories are
 	@NSBOX_BUILD=$(BUILD) NSBOX_RACE=$(RACES) busted --lua=$(LUA) \
 		--filter='swapped.for.links' spec/rootfs_spec.lua
 
+.PHONY: mutate
+mutate: all $(BUILD)/deny $(BUILD)/attack $(BUILD)/escape ## take each defence away and see its spec fail; WHAT="part of a name"
+	@$(LUA) spec/mutate.lua $(if $(filter command%,$(origin WHAT)),'$(WHAT)')
+
 KILLS ?= 1000
 
 .PHONY: crash

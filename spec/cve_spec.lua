@@ -140,10 +140,10 @@ describe("a box", function()
   it("does not start in a directory that is open here, CVE-2024-21626", function()
     needs "rootfs"
     local root, dir = roots.make(), tmpdir()
-    local open <close> = sys.fd.open(dir, { "path", "directory" })
+    local open <close> = assert(io.open(dir)) -- not close-on-exec
     local box <close> = nsbox.box { rootfs = root }
     local count = 0
-    for fd = 3, open:fileno() + 20 do
+    for fd = 3, 30 do
       local cwd = "/proc/self/fd/" .. fd
       for _, run in ipairs {
         function() return roots.sh(root, "pwd; ls -a ..", { cwd = cwd }) end,
@@ -158,7 +158,7 @@ describe("a box", function()
         end
       end
     end
-    assert.is_true(count > 20)
+    assert.is_true(count > 20 and open ~= nil)
   end)
 
   it("writes its files to no place that the image says, CVE-2025-24965", function()

@@ -6,6 +6,7 @@
 -- ordinary user whatever nsbox does, the same is tried outside.
 
 local boxes = require "boxes"
+local inside = require "inside"
 local lfs = require "lfs"
 local nsbox = require "nsbox"
 local roots = require "roots"
@@ -348,6 +349,20 @@ describe("ways out of a box", function()
     assert.equal("EACCES", run({ rootfs = root }, "/bin/escape", { way })[way])
     assert.equal("ok", run({ rootfs = root, bare = true, tmpfs = {},
       namespaces = { "mnt" } }, "/bin/escape", { way })[way])
+  end)
+
+  it("are not opened by mounts that are shared with the machine #root", function()
+    needs "root"
+    local before, during = inside({ "mnt" }, function()
+      assert(sys.mount.propagation("/", "shared", true))
+      local text = slurp "/proc/self/mountinfo"
+      -- a user namespace of its own would do it, too
+      local box <close> = nsbox.box { tmpfs = "/mnt", namespaces = { user = false } }
+      assert(box:exec { "grep", "-q", " /mnt ", "/proc/self/mountinfo" }.ok)
+      return text, slurp "/proc/self/mountinfo"
+    end)
+    assert.matches("shared:", before)
+    assert.equal(before, during)
   end)
 
   it("do not go through the caller's terminal", function()

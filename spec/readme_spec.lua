@@ -5,6 +5,9 @@
 -- prints is compared with its comments `--> output`; "…" stands for anything,
 -- and a remark in parentheses after two spaces is not part of the output.
 
+-- The specs that the tables name exist, and each row has a defence that `make mutate` takes
+-- away, or says that it cannot.
+
 local function blocks()
   local list, block, previous, number = {}, nil, "", 0
   for line in (slurp "README.md" .. "\n"):gmatch "([^\n]*)\n" do
@@ -53,4 +56,42 @@ describe("README.md", function()
       end)
     end
   end
+
+  local rows = {}
+  for cells in (slurp "README.md"):gmatch "\n| ([^\n]*%`%l+_spec`: [^\n]*) |%f[\n]" do
+    local row, file = { text = cells }, nil
+    for part in (cells:match "[^|]*$" .. "; "):gmatch "%s*(.-); " do
+      local other, name = part:match "^`(%l+_spec)`: (.*)$"
+      file = other or file
+      row[#row + 1] = { file, name or part }
+    end
+    rows[#rows + 1] = row
+  end
+
+  it("names specs that exist", function()
+    local names = {}
+    for _, row in ipairs(rows) do
+      for _, it in ipairs(row) do
+        local file = it[1]
+        if not names[file] then
+          names[file] = {}
+          for name in assert(slurp("spec/" .. file .. ".lua")):gmatch 'it%("([^\n]-)", function' do
+            names[file][name:gsub(" #%l+", "")] = true
+          end
+        end
+        assert.is_true(names[file][it[2]], file .. ": " .. it[2])
+      end
+    end
+    assert.is_true(#rows >= 30)
+  end)
+
+  it("says of each what was seen to fail without it", function()
+    local taken = {}
+    for _, m in ipairs(dofile "spec/mutations.lua") do taken[m[4] .. m[5]] = true end
+    for _, row in ipairs(rows) do
+      local seen = row.text:find("*not forced*", 1, true) ~= nil
+      for _, it in ipairs(row) do seen = seen or taken[it[1] .. it[2]] end
+      assert.is_true(seen, row.text)
+    end
+  end)
 end)

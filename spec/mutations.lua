@@ -1,0 +1,104 @@
+-- The defences of the README's table, each as what takes it away:
+--
+--     { file, text, replacement, spec file, its name, cell, [further text, replacement …] }
+--
+-- All texts are in one file, each there once. The spec has to fail without it; see mutate.lua.
+
+local ROOTS <const>, ESCAPE <const>, CVE <const> = "rootfs_spec", "escape_spec", "cve_spec"
+
+local IN_ROOT <const> = "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS |"
+local NAME <const>, FOLLOWED <const> = "O_PATH | O_NOFOLLOW | O_CLOEXEC | flags",
+  "O_PATH | O_CLOEXEC | flags"
+local HIDE <const> = [[	if (hide)
+		nb_stepx(b, NB_STEP_DUMPABLE, 0);
+	if (njoins) {]]
+local CLOSE <const> = "	long r = nb_sys(__NR_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);\n\n"
+local WRITES <const> = [[	nb_each(b, "writes", nb_count(L, t, "writes"), add_write);
+]]
+local BARE <const> = [[	if (r == 0)
+		r = is_bare();
+]]
+local OLD <const> = [[	while (r == 0)
+		r = nb_sys(__NR_umount2]]
+local BOTTOM <const> = [[	if (r == -EINVAL)
+		r = nb_sys(__NR_chdir]]
+
+return {
+  -- roots
+  { "csrc/plan_path.c", IN_ROOT, "", ROOTS, "keeps what a link leads to inside", "user" },
+  { "csrc/plan_path.c", NAME, FOLLOWED, ROOTS, "keeps what a link leads to inside", "enosys" },
+  { "csrc/plan_path.c", NAME, FOLLOWED, ROOTS, "is not left while its directories are swapped for "
+    .. "links", "user" },
+  { "csrc/plan_path.c", "(how & NB_NOFOLLOW ? RESOLVE_NO_SYMLINKS : 0)", "0", ROOTS,
+    "refuses a /proc, /sys or /dev that is a link", "user" },
+  { "csrc/plan_path.c", NAME, FOLLOWED, CVE, "writes its files to no place that the image says, "
+    .. "CVE-2025-24965", "user" },
+  { "csrc/plan_inside.c", "r = -ENXIO;", "r = 0;", ROOTS,
+    "covers nothing with what only looks like /dev/null", "user" },
+  { "lua/nsbox/basics.lua", "if kind.masks then", "if false then", ROOTS,
+    "hides what tells of the machine", "user" },
+  { "csrc/plan_mount.c", OLD, OLD:gsub("while", "if"), ROOTS,
+    "is the root, and nothing of the old one is left", "user", BARE, "", BOTTOM,
+    (BOTTOM:gsub("== %-EINVAL", "== 0")) },
+  { "csrc/plan_mount.c", '__NR_pivot_root, ".", ".", 0', '__NR_chroot, ".", 0, 0', ESCAPE,
+    "are closed with a root of its own, and those to the machine's", "user", BARE, "" },
+  { "csrc/plan.c", CLOSE .. "	if (r < 0)", "	long r = 0;\n\n	if (r < 0)", ESCAPE,
+    "are closed with a root of its own, and those to the machine's", "user", CLOSE .. "	none[0]",
+    "	long r = 0;\n\n	none[0]" },
+  { "csrc/plan.c", "if (r > 0 && buffer[0] == '/')", "if (r > 0)", CVE,
+    "does not start in a directory that is open here, CVE-2024-21626", "user", CLOSE
+    .. "	none[0]", "	long r = 0;\n\n	none[0]" },
+  { "csrc/spawn.c", " || nb_pivots(b) ||", " ||", ROOTS,
+    "gives no program of the machine to an image that asks for it", "user" },
+  { "csrc/plan_inside.c", "nb_setattrin(plan->root, s->fd, s->x, s->z, recursive)",
+    "nb_setattrin(plan->root, s->fd, s->x, s->z, false)", ROOTS,
+    "protects every mount below a bind", "user" },
+  { "lua/nsbox/root.lua", '"nodev", plan.no_new_privs and "nosuid" or nil', "", ESCAPE,
+    "do not go through a device in the image", "root" },
+  { "csrc/spawn.c", "MS_REC | MS_PRIVATE", "MS_REC | MS_SHARED", ESCAPE,
+    "are not opened by mounts that are shared with the machine", "root" },
+  { "lua/nsbox/root.lua", "read(path, root)", "read(path)", ROOTS,
+    "has its own users, whatever its links say", "user" },
+  { "csrc/spawn.c", WRITES .. "	nb_addmounts(b);\n", "	nb_addmounts(b);\n" .. WRITES, CVE,
+    "has its settings written by the kernel's /proc, CVE-2025-52881", "user" },
+  -- what every box has
+  { "lua/nsbox/mounts.lua", 'set = ATTRIBUTES[no_new_privs], recursive = true }',
+    'set = { "nosuid" }, recursive = true }', ESCAPE,
+    "are closed by default, and each by what it is said to be", "user" },
+  { "lua/nsbox/mounts.lua", "if masks and not bare then", "if false then", ESCAPE,
+    "are closed by default, and each by what it is said to be", "user" },
+  { "lua/nsbox/plan.lua", "    chosen.time = nil", "    chosen.pid, chosen.time = nil, nil", ESCAPE,
+    "are closed for programs that enter", "user" },
+  { "lua/nsbox/plan.lua", "    chosen.time = nil", "    chosen.net, chosen.time = nil, nil", ESCAPE,
+    "are closed for programs that enter", "user" },
+  { "lua/nsbox/idmap.lua", 'maps = who.root and "range" or "self"', 'maps = "self"', ESCAPE,
+    "are closed by default, and each by what it is said to be", "root" },
+  { "lua/nsbox/defaults.lua", '"audit_write", "setfcap"', '"audit_write", "setfcap", "net_raw"',
+    ESCAPE, "are closed by default, and each by what it is said to be", "user" },
+  { "lua/nsbox/plan.lua", "plan.no_new_privs = not o.bare", "plan.no_new_privs = false", ESCAPE,
+    "are not opened by files that would give privileges", "user" },
+  { "lua/nsbox/plan.lua", "choice = not o.bare", "choice = false", "seccomp_spec",
+    "refuses what reaches beyond it, and no kernel does so by itself", "user" },
+  { "lua/nsbox/box.lua", "seccomp = self._programs_filter", "seccomp = nil", "seccomp_spec",
+    "refuses them in every way into it", "user" },
+  { "csrc/spawn_caps.c", "return b->l->supervise || needs_admin(b);", "return needs_admin(b);",
+    "seccomp_spec", "refuses them in every way into it", "user" },
+  { "lua/nsbox/plan.lua", "plan.setsid = not o.bare", "plan.setsid = false", ESCAPE,
+    "do not go through the caller's terminal", "user" },
+  { "csrc/spawn_caps.c", 'capfield(b, t, "inheritable", 0)',
+    'capfield(b, t, "inheritable", UINT64_C(1))', CVE,
+    "inherits no capabilities, CVE-2022-29162, CVE-2022-27650", "user" },
+  { "lua/nsbox/idmap.lua", [[out.setgroups = "deny"
+    else
+      out.newgidmap]], [[out.newgidmap = helper("newgidmap", op)
+    else
+      out.newgidmap]], CVE, "lets nobody do it when newgidmap writes it, CVE-2018-7169", "user" },
+  { "csrc/spawn.c", HIDE, "	if (njoins) {", CVE,
+    "gets no hold of a process that enters, CVE-2016-9962, CVE-2016-8649", "user" },
+  { "lua/nsbox/basics.lua", "flags = SAFE_RO, try = true", "flags = SAFE, try = true", CVE,
+    "cannot write to the machine's control groups, CVE-2023-25809", "user" },
+  { "lua/nsbox/user.lua", 'text:find("^%d+$")', 'text:find("^%d+")', CVE,
+    "takes no half of a number for a user, CVE-2026-30892", "user" },
+  { "csrc/core.c", "if (is_setid())", "if (0 && is_setid())", CVE,
+    "is not loaded by a setuid program, CVE-2020-5291", "root" },
+}
