@@ -42,7 +42,7 @@
 	X(HOSTNAME, "hostname") /* a */                                        \
 	X(LO, "lo")		/* loopback up */                                           \
 	X(MOUNT, "mount")	/* source a, target b, type c, data d, flags x */      \
-	X(GRAB, "bind")		/* open_tree(a), kept for a PLACE */                   \
+	X(GRAB, "bind")		/* open_tree(a), for a PLACE; x: no other way */                   \
 	X(PLACE, "bind")	/* the tree of step y at b; attributes set x */        \
 	X(MASK, "mask")		/* an empty file or directory over a */           \
 	X(LINK, "symlink")	/* b, a link to a */                             \

@@ -57,7 +57,8 @@ static long do_grab(struct nb_plan *plan, struct nb_step *s)
 	fd = nb_sys(__NR_open_tree, dir, path,
 		    TREE_CLONE | O_CLOEXEC | recursive |
 			(*path ? 0 : AT_EMPTY_PATH));
-	if (fd == -ENOSYS || fd == -EPERM) {
+	/* by its name it could be bound only when it is private */
+	if ((fd == -ENOSYS || fd == -EPERM) && !s->x) {
 		s->c = 1;
 		fd = s->below ? dir
 			      : nb_sys5(__NR_openat, AT_FDCWD, path,

@@ -81,7 +81,8 @@ that.  A failed spawn leaves nothing behind.
  `hostname`; `time_offsets` `{ monotonic = seconds, boottime = seconds }`;
  `lo` bring up the loopback; `writes` list of `{ path, text, optional = }`;
  `mounts` list of `{ target =, source =, type =, flags =, data =, optional = }`,
- `{ grab = path, recursive = }` (take a tree now),
+ `{ grab = path, recursive =, slave = }` (take a tree now; `slave`: only as it
+ is, by open_tree),
  `{ place = index of the grab, target =, set =, clear = }`,
  `{ attr = path, set =, clear =, recursive = }`, what @{mounts} made, and those
  of a root of its own, below;
@@ -94,6 +95,8 @@ that.  A failed spawn leaves nothing behind.
  `pdeathsig` signal when the calling thread ends; `dumpable` what it
  joins is the caller's own: who is there may look at it at all times;
  `init` nsbox-init stays as its parent, reaps and forwards signals;
+ `slave` the mounts of a new mount namespace get the caller's later ones, else
+ they are private;
  `idle` nsbox-init is all there is, no `argv`: it does what it is asked for, see
  @{process:newnet}; `gate`
 

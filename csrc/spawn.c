@@ -29,23 +29,41 @@
 #define DEFAULT_PATH                                                           \
 	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-static const char *const plan_fields[] = {"argv",	   "env",
-					  "path",	   "cwd",
-					  "trycwd",	   "stdin",
-					  "stdout",	   "stderr",
-					  "keep",	   "new",
-					  "join",	   "maps",
-					  "hostname",	   "mounts",
-					  "writes",	   "lo",
-					  "time_offsets",  "uid",
-					  "gid",	   "groups",
-					  "caps",	   "no_new_privs",
-					  "setsid",	   "pdeathsig",
-					  "init",	   "gate",
-					  "idle",	   "dumpable",
-					  "seccomp",	   "rlimits",
-					  "oom_score_adj", "nice",
-					  "affinity",	   NULL};
+static const char *const plan_fields[] = {"argv",
+					  "env",
+					  "path",
+					  "cwd",
+					  "trycwd",
+					  "stdin",
+					  "stdout",
+					  "stderr",
+					  "keep",
+					  "new",
+					  "join",
+					  "maps",
+					  "hostname",
+					  "mounts",
+					  "writes",
+					  "lo",
+					  "time_offsets",
+					  "uid",
+					  "gid",
+					  "groups",
+					  "caps",
+					  "no_new_privs",
+					  "setsid",
+					  "pdeathsig",
+					  "init",
+					  "gate",
+					  "idle",
+					  "dumpable",
+					  "seccomp",
+					  "rlimits",
+					  "oom_score_adj",
+					  "nice",
+					  "affinity",
+					  "slave",
+					  NULL};
 static const char *const write_fields[] = {"1", "2", "optional", NULL};
 static const char *const time_fields[] = {"monotonic", "boottime", NULL};
 
@@ -448,7 +466,10 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 		s->a = none;
 		s->b = root;
 		s->c = none;
-		s->x = MS_REC | MS_PRIVATE;
+		/* the caller's mounts come in until the mounts say otherwise */
+		s->x =
+		    MS_REC | (nb_fieldbool(L, t, "slave", false) ? MS_SLAVE
+								 : MS_PRIVATE);
 	}
 	if (nb_fieldbool(L, t, "lo", false))
 		nb_step(b, NB_STEP_LO);

@@ -12,7 +12,7 @@ static const char *const mount_fields[] = {
     "grab",    "place",	 "attr",    "set",	 "clear", "recursive",
     "tree",    "below",	 "make",    "nofollow",	 "root",  "scratch",
     "instead", "mask",	 "symlink", "content",	 "mode",  "pivot",
-    "uid",     "gid",	 "try",	    "directory", NULL};
+    "uid",     "gid",	 "try",	    "directory", "slave", NULL};
 
 /* which step an element of the list became */
 static uint32_t *step_numbers(struct nb_builder *b)
@@ -198,6 +198,7 @@ static void add_mount(struct nb_builder *b, int m, int i)
 		o = nb_putstring(b, grab);
 		s = nb_step(b, NB_STEP_GRAB);
 		s->a = o;
+		s->x = nb_fieldbool(L, m, "slave", false);
 	} else if (attr) {
 		s = nb_stepstring(b, NB_STEP_ATTR, attr);
 		s->x = set;

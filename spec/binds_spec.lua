@@ -1,3 +1,7 @@
+local nsbox = require "nsbox"
+local sys = require "nsbox.sys"
+local roots = require "roots"
+local inside = require "inside"
 local binds = require "nsbox.binds"
 local cwd = require("lfs").currentdir()
 
@@ -35,6 +39,8 @@ describe("nsbox.binds", function()
     for value, want in pairs {
       [1] = "SRC%[:DST%[:ro%]%]", [""] = "expected an absolute path, got ''",
       ["/a:b"] = "expected an absolute path, got 'b'", ["/a:/b:x"] = "got '/a:/b:x'",
+      [{ "/a", propagation = "shared" }] = "propagation: expected one of 'private', 'slave'",
+      [{ "/a", propagation = "slave", idmap = true }] = "^propagation: what is shown with other",
       [{ "/a", ro = "yes" }] = "ro: expected true or false",
       [{ "/a", up = "/b", ro = true }] = "'up'",
       [{ "/a", "b", 3 }] = "^%[3%] ", [{ "/\0" }] = "^%[1%] ",
@@ -80,6 +86,53 @@ describe("nsbox.binds", function()
       local list, message = binds.check_tmpfs(value)
       assert.is_nil(list)
       assert.matches(want, message)
+    end
+  end)
+end)
+
+describe("a bind", function()
+  needs("maps", "procmount", "rootfs", "mount_api")
+
+  it("gets its caller's later mounts when it is a slave, and else none", function()
+    local root, dir = roots.make(), tmpdir()
+    for _, name in ipairs { "slave", "private", "other" } do
+      assert(require "lfs".mkdir(dir .. "/" .. name))
+      assert(require "lfs".mkdir(dir .. "/" .. name .. "/below"))
+    end
+    for _, rootfs in ipairs { root, false } do
+      local before, after, mounts, outside = inside({ "user", "mnt" }, function()
+        assert(sys.mount.propagation("/", "shared", true))
+        local b <close> = nsbox.box { rootfs = rootfs or nil, caps = "all", seccomp = false,
+          no_new_privs = false, bind = { dir .. "/private",
+            { dir .. "/slave", propagation = "slave" } } }
+        local function below(name)
+          return b:exec({ "sh", "-c", ("cat %s/%s/below/f 2>&1 | tail -c 10"):format(dir, name) })
+            .stdout
+        end
+        local first = below "slave"
+        for _, name in ipairs { "slave", "private", "other" } do
+          local at = dir .. "/" .. name .. "/below"
+          assert(sys.mount("tmpfs", at, "tmpfs"))
+          spew(at .. "/f", "came later")
+        end
+        local seen = { below "slave", below "private", below "other" }
+        -- what the box mounts stays in there
+        local inner = b:exec { "sh", "-c", ("mount -t tmpfs tmpfs %s/slave && grep -c %s/slave "
+          .. "/proc/self/mountinfo; cat /proc/self/mountinfo"):format(dir, dir) }.stdout
+        return first, seen, inner, slurp "/proc/self/mountinfo"
+      end)
+      assert.is_nil(before:find "came")
+      assert.equal("came later", after[1])
+      assert.is_nil(after[2]:find "came")
+      assert.is_nil(after[3]:find "came")
+      assert.matches("^3\n", mounts)
+      for line in mounts:gmatch "[^\n]+" do
+        assert.is_nil(line:find "shared:")
+        -- of nothing but that bind
+        assert(not line:find "master:" or line:find(dir .. "/slave", 1, true), line)
+      end
+      local count = select(2, outside:gsub(dir:gsub("%p", "%%%0") .. "/slave ", ""))
+      assert.equal(0, count)
     end
   end)
 end)

@@ -1,5 +1,10 @@
 --- The options `bind` and `tmpfs`: what is shown where.
 --
+-- A bind shows what is mounted there when the box is made, and nothing that comes later,
+-- unless its `propagation` is "slave": then the caller's later mounts below it appear in the
+-- box, each with the flags it has outside, also below a bind that is `ro`. What the box mounts
+-- is never seen outside.
+--
 -- @internal nsbox.binds
 
 local M = {}
@@ -88,6 +93,9 @@ local function split(text)
   return { from or text, to = to, ro = mode == "ro" }
 end
 
+local BIND <const> = { to = true, ro = true, idmap = true, propagation = true }
+local PROPAGATION <const> = { private = true, slave = true }
+
 local function one_bind(b)
   local message
   if type(b) == "string" then
@@ -96,16 +104,24 @@ local function one_bind(b)
       return nil, message
     end
   elseif type(b) ~= "table" then
-    return mistake("expected", "SRC[:DST[:ro]] or { SRC, to =, ro =, idmap = }", b)
+    return mistake("expected", "SRC[:DST[:ro]] or { SRC, to =, ro =, idmap =, propagation = }",
+      b)
   end
   for key, value in next, b do
-    if key ~= 1 and key ~= "to" and key ~= "ro" and key ~= "idmap" then
-      return mistake("unknown", key, { to = true, ro = true, idmap = true })
+    if key ~= 1 and not BIND[key] then
+      return mistake("unknown", key, BIND)
+    elseif key == "propagation" and not PROPAGATION[value] then
+      return mistake("in_field", key, require("nsbox.mistake").not_one_of(tostring(value),
+        PROPAGATION))
     elseif (key == "ro" or key == "idmap") and type(value) ~= "boolean" then
       return nil, key .. ": " .. require("nsbox.mistake").expected("true or false", value)
     end
   end
-  local out = { ro = b.ro or false, idmap = b.idmap }
+  local slave = b.propagation == "slave" or nil
+  if slave and b.idmap then
+    return nil, "propagation: what is shown with other ids gets no mounts later"
+  end
+  local out = { ro = b.ro or false, idmap = b.idmap, slave = slave }
   out.from, message = M.source(b[1], "a path to show")
   if out.from then
     out.to, message = target(b.to or out.from, "a path to show it at")
@@ -150,26 +166,52 @@ end
 
 --- Checks the option `bind`: one or a list.
 -- @param value what was given
--- @treturn ?table list of `{ from =, to =, ro =, idmap = }`
+-- @treturn ?table list of `{ from =, to =, ro =, idmap =, slave = }`
 -- @treturn[2] nil
 -- @treturn[2] string what is wrong
 function M.check(value)
   return list(value, one_bind)
 end
 
---- The element of a plan's mounts that takes the source of a bind.
--- @tparam table b as `check` gives it
--- @tparam table who `{ euid, egid, maps = }`, as the machine counts ids
--- @tparam string op the verb, for an Error
--- @tparam table opened gets what has to be closed after the launch
--- @treturn table
-function M.grab(b, who, op, opened)
+-- the element that takes the source of a bind
+local function grab(b, who, op, opened)
   local tree
   if b.idmap then
     local idmapped = require "nsbox.idmapped"
     tree = idmapped.is_needed(who) and idmapped.tree(b.from, who.maps, op, opened) or nil
   end
   return { grab = b.from, tree = tree, recursive = true }
+end
+
+--- Puts the elements that take all sources of binds into a list of mounts.
+--
+-- Until a tree is taken it has to get the caller's mounts, and all others must not: so these
+-- come first.
+-- @tparam table mounts the list
+-- @tparam table plan gets `slave` where one of them is
+-- @tparam ?table binds as `check` gives them
+-- @tparam table who `{ euid, egid, maps = }`, as the machine counts ids
+-- @tparam string op the verb, for an Error
+-- @tparam table opened gets what has to be closed after the launch
+-- @treturn table the index of the element of each
+function M.take(mounts, plan, binds, who, op, opened)
+  local taken = {}
+  for i, b in ipairs(binds or {}) do
+    if b.slave then
+      mounts[#mounts + 1] = { grab = b.from, recursive = true, slave = true }
+      taken[i], plan.slave = #mounts, true
+    end
+  end
+  if plan.slave then
+    mounts[#mounts + 1] = { target = "/", flags = { "private", "rec" } }
+  end
+  for i, b in ipairs(binds or {}) do
+    if not b.slave then
+      mounts[#mounts + 1] = grab(b, who, op, opened)
+      taken[i] = #mounts
+    end
+  end
+  return taken
 end
 
 --- Checks the option `tmpfs`: one or a list.

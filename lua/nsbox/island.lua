@@ -298,11 +298,13 @@ local function groups(maps)
   return ("%d %d"):format(first, math.min(first + count - 1, 2147483647))
 end
 
+-- the caller's later mounts come in, for binds that are slaves, and what is unmounted is not
+-- held here
 local function launch(op, maps)
   local stream = require "nsbox.stream"
   return require("nsbox.process").start(op, { idle = true, new = KINDS, maps = maps, lo = true,
-    pdeathsig = "KILL", writes = { { "/proc/sys/net/ipv4/ping_group_range", groups(maps),
-    optional = true } } }, stream.open({}, stream.NULL))
+    slave = true, pdeathsig = "KILL", writes = { { "/proc/sys/net/ipv4/ping_group_range",
+    groups(maps), optional = true } } }, stream.open({}, stream.NULL))
 end
 
 -- newuidmap is there, but may be refused: an island with one id is one, too

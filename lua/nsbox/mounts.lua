@@ -82,9 +82,7 @@ function M.list(plan, o, chosen, who, op, opened)
     return made
   end
   local mounts = {}
-  for i, b in ipairs(o.bind or {}) do
-    mounts[i] = require("nsbox.binds").grab(b, who, op, opened)
-  end
+  local taken = require("nsbox.binds").take(mounts, plan, o.bind, who, op, opened)
   mounts[#mounts + 1] = made[1]
   local root = o.tmpfs and plan.maps and inside_has_root(plan.maps) and ",uid=0,gid=0" or ""
   for _, t in ipairs(o.tmpfs or {}) do
@@ -93,7 +91,7 @@ function M.list(plan, o, chosen, who, op, opened)
   end
   for i, b in ipairs(o.bind or {}) do
     local nosuid = not o.bare and plan.no_new_privs
-    mounts[#mounts + 1] = { place = i, target = b.to,
+    mounts[#mounts + 1] = { place = taken[i], target = b.to,
       set = b.ro and ATTRIBUTES[nosuid] or nosuid and { "nosuid" } or nil,
       clear = not b.ro and not o.bare and { "ro" } or nil }
   end

@@ -118,7 +118,7 @@ local fields = {
     doc = "devices of the host that its root shows: one or a list" },
   masks = { "boolean", default = true, doc = "what of /proc and /sys is hidden or read-only" },
   bind = { opts.by "nsbox.binds",
-    doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro =, idmap = }, a list" },
+    doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro =, idmap =, propagation = }, a list" },
   tmpfs = { opts.by("nsbox.binds", "check_tmpfs"),
     doc = "\"DIR\" or { DIR, size =, mode = }, one or a list" },
   sysctl = { opts.by "nsbox.setting",

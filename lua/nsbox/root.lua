@@ -152,11 +152,8 @@ local function add_wishes(list, o, plan, binds)
   end
 end
 
-local function sources_of_wishes(list, o, who, op, opened)
-  local binds = {}
-  for i, b in ipairs(o.bind or {}) do
-    binds[i] = append(list, require("nsbox.binds").grab(b, who, op, opened))
-  end
+local function sources_of_wishes(list, plan, o, who, op, opened)
+  local binds = require("nsbox.binds").take(list, plan, o.bind, who, op, opened)
   for _, path in ipairs(o.devices or {}) do
     binds[path] = append(list, { grab = path })
   end
@@ -188,7 +185,7 @@ end
 function M.list(plan, o, chosen, who, op, opened)
   local basics = require "nsbox.basics"
   local list = {}
-  local binds = sources_of_wishes(list, o, who, op, opened)
+  local binds = sources_of_wishes(list, plan, o, who, op, opened)
   local tree = source(list, o, who, op, opened)
   become(list, plan, chosen, who)
   local scratch = (not o.bare or o.overlay) and add_scratch(list)
