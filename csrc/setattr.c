@@ -107,6 +107,7 @@ struct walk {
 	size_t nids;
 	int field; /* of the line */
 	size_t n;
+	size_t plain;	    /* before that the path is decoded */
 	uint32_t number[2]; /* its id, and its parent's */
 	char path[BUFFER];
 };
@@ -160,7 +161,7 @@ static long remount(struct walk *w)
 
 static void next_field(struct walk *w)
 {
-	w->n = 0;
+	w->n = w->plain = 0;
 	w->path[0] = '\0';
 }
 
@@ -190,12 +191,14 @@ static long feed(struct walk *w, char c)
 	} else if (w->field == 4 && w->n + 1 < sizeof(w->path)) {
 		w->path[w->n++] = c;
 		w->path[w->n] = '\0';
-		if (w->n >= 4 && is_octal(w->path + w->n - 4)) {
+		if (w->n >= w->plain + 4 && is_octal(w->path + w->n - 4)) {
 			char *e = w->path + w->n - 4;
 
 			*e = (char)((e[1] - '0') << 6 | (e[2] - '0') << 3 |
 				    (e[3] - '0'));
 			w->n -= 3;
+			/* what was a backslash begins nothing */
+			w->plain = w->n;
 			w->path[w->n] = '\0';
 		}
 	}

@@ -27,11 +27,11 @@ describe("nsbox.machine", function()
     local read = machine.read
     finally(function() machine.read = read end)
     machine.read = function()
-      return "1 1 0:1 / /a\\040b\\134 rw - x y z\n2 1 0:1 / /\\999\\08\\777 rw - x y z\n"
+      return "1 1 0:1 / /a\\040b\\134 rw - x y z\n2 1 0:1 / /\\999\\08\\777\r rw - x y z\n"
     end
     local mounts = machine.mounts()
     assert.equal("/a b\\", mounts[1].point)
-    assert.equal("/\\999\\08\\777", mounts[2].point)
+    assert.equal("/\\999\\08\\777\r", mounts[2].point)
   end)
 
   it("looks for whole words among mount options", function()

@@ -1,3 +1,4 @@
+local lfs = require "lfs"
 local sys = require "nsbox.sys"
 local inside = require "inside"
 
@@ -148,6 +149,24 @@ describe("nsbox.sys.mount #uml", function()
       assert.equal("rw,nosuid,nodev,noexec,relatime", outer)
       assert.equal("rw,relatime", inner)
       assert.equal("ro,noexec,relatime", all)
+    end)
+
+    it("changes those below it whatever their names are", function()
+      local NAMES = { "a b", "a\\040b", "\\134", "\\x\\", "a\tb\nc" }
+      local seen = mounted(function(dir)
+        local t = {}
+        for _, name in ipairs(NAMES) do
+          assert(lfs.mkdir(dir .. "/" .. name))
+          assert(sys.mount("tmpfs", dir .. "/" .. name, "tmpfs"))
+        end
+        assert(sys.mount.setattr(dir, { set = "ro", recursive = true }))
+        for i, name in ipairs(NAMES) do
+          local _, _, number = io.open(dir .. "/" .. name .. "/x", "w")
+          t[i] = number
+        end
+        return t
+      end)
+      assert.same({ 30, 30, 30, 30, 30 }, seen) -- EROFS
     end)
 
     it("clears attributes and chooses one access time", function()

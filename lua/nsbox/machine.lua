@@ -77,7 +77,7 @@ function M.mounts(pid, fstype)
   end
   for line in text:gmatch("[^\n]+") do
     local root, point, options, kind =
-      line:match("^%S+ %S+ %S+ (%S+) (%S+) (%S+).- %- (%S+)")
+      line:match("^[^ ]+ [^ ]+ [^ ]+ ([^ ]+) ([^ ]+) ([^ ]+).- %- ([^ ]+)")
     if point and (not fstype or kind == fstype) then
       mounts[#mounts + 1] = { root = unescape(root), point = unescape(point), options = options,
         fstype = kind }
