@@ -74,6 +74,12 @@ describe("nsbox.user", function()
     assert.equal("/", user.resolve("homeless", read).home)
   end)
 
+  it("passes over a line whose home no environment could have", function()
+    local files = { ["/etc/passwd"] = "me:x:1:1::/a\0b:/bin/sh\nme:x:2:2::/c:/bin/sh\n" }
+    assert.same({ name = "me", uid = 2, gid = 2, home = "/c", groups = {} },
+      user.resolve("me", function(path) return files[path] end))
+  end)
+
   it("raises an Error for a name that is not there", function()
     for _, name in ipairs { "nobody", "bad", "worse", "garbage", "1000abc", "0x10", " 1000" } do
       local _, e = E.try(user.resolve, name, read, "run")

@@ -39,7 +39,8 @@ local function passwd_entries(text)
     for line in next_line do
       local name, uid, gid, home = line:match("^([^:]+):[^:]*:(%d+):(%d+):[^:]*:([^:]*)")
       uid, gid = id_of(uid or ""), id_of(gid or "")
-      if uid and gid then
+      -- no variable of an environment can have a zero in it
+      if uid and gid and not home:find("\0", 1, true) then
         return name, uid, gid, home
       end
     end
