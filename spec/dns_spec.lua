@@ -46,6 +46,9 @@ describe("scope:dns", function()
     assert.same({ "10.0.0.1", "fd00::1", search = { "a", "b" }, options = { "ndots:2", "edns0" } },
       dns.usable("# x\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nnameserver ::1\n"
         .. "nameserver fd00::1\nnameserver fe80::1%eth0\nsearch a b\noptions ndots:2 edns0\n"))
+    -- what could not be given as `dns` is not taken from there
+    assert.same({ "10.0.0.1", search = { "a" }, options = { "edns0" } },
+      dns.usable("nameserver 10.0.0.1\nsearch a b\1c ;d\noptions nd\0ots edns0\n"))
     local before, dir = dns.sources, tmpdir()
     finally(function() dns.sources = before end)
     dns.sources = { dir .. "/stub", dir .. "/real" }

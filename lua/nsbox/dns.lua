@@ -92,6 +92,14 @@ local function is_reachable(a)
   return not a.bytes:find "^\0\0\0\0\0\0\0\0" and word & 0xffc0 ~= 0xfe80
 end
 
+local function add_words(list, text)
+  for word in text:gmatch "%S+" do
+    if check_word(word) then
+      list[#list + 1] = word
+    end
+  end
+end
+
 --- What of a resolv.conf is of use elsewhere: a server on the loopback device is not.
 -- @tparam string text
 -- @treturn table as `check` gives it
@@ -106,13 +114,9 @@ function M.usable(text)
       end
     elseif word == "search" or word == "domain" then
       o.search = {}
-      for name in rest:gmatch "%S+" do
-        o.search[#o.search + 1] = name
-      end
+      add_words(o.search, rest)
     elseif word == "options" then
-      for option in rest:gmatch "%S+" do
-        o.options[#o.options + 1] = option
-      end
+      add_words(o.options, rest)
     end
   end
   return o
