@@ -256,6 +256,7 @@ describe("the option seccomp", function()
     end
     fails("", "JSON")
     fails("[1, 2", "line 1")
+    fails(("["):rep(300000), "^dkjson: stack overflow")
     fails("3", "no JSON object")
     fails("{}", "defaultAction: expected a word, got nothing")
     fails('{"defaultAction": "ALLOW"}', "expected one of 'SCMP_ACT_ALLOW'")

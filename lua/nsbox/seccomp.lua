@@ -204,8 +204,11 @@ local function parse_file(op, path, text)
     lacks(op, "dkjson is not installed", "a profile in a file is read by dkjson (Debian: "
       .. "lua-dkjson); one in a table needs nothing")
   end
-  local t, _, message = json.decode(text)
-  if type(t) ~= "table" then
+  -- it raises where a text is nested too deeply
+  local read, t, _, message = pcall(json.decode, text)
+  if not read then
+    fail_file(op, path, "dkjson: " .. tostring(t):match "([^:]*)$":gsub("^ ", ""))
+  elseif type(t) ~= "table" then
     fail_file(op, path, message or "is no JSON object")
   end
   -- of a whole configuration the part that is meant
