@@ -167,7 +167,7 @@ demo: ## install what building needs, build, run two boxes in a network of their
 check: ## install what is missing, build, lint, fuzz a little, run all specs
 	@.ci/deps all
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory -k lint fuzz test SECONDS=3
+	@$(MAKE) --no-print-directory -k lint fuzz test SECONDS=2
 
 .PHONY: deps
 deps: ## install the packages that building and testing need

@@ -132,23 +132,28 @@ end
 ---@field doomed boolean a commit dropped it
 ---@field over boolean undone, or kept
 
+-- whether what everybody relies on is of its type
+local function fits(fields)
+  local kind, part = fields.kind, fields.part
+  return (kind == nil or type(kind) == "string") and (part == nil or math.type(part) == "integer")
+end
+
 local apply = {}
 
 apply["do"] = function(state, n, fields)
-  local part = fields.part or 0
-  if type(fields.kind) ~= "string" or math.type(part) ~= "integer" or state.by_n[n] then
+  if fields.kind == nil or not fits(fields) or state.by_n[n] then
     return false
   end
   fields.n, fields._run = n, state.run
   state.by_n[n] = fields
   state.steps[#state.steps + 1] = fields
   state.last = math.max(state.last, n)
-  state.last_part = math.max(state.last_part, part)
+  state.last_part = math.max(state.last_part, fields.part or 0)
 end
 
 function apply.did(state, n, fields)
   local step = state.by_n[n]
-  if not step then
+  if not step or not fits(fields) then
     return false
   end
   for name, value in pairs(fields) do
