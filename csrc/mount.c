@@ -280,6 +280,9 @@ static int mount_open_tree(lua_State *L)
  * @function move_mount
  * @param fd a descriptor of a mount
  * @tparam string target
+ * @param[opt] root a directory that is "/" for the target: neither a link, also
+ *   one of /proc, nor ".." leads out of it
+ * @tparam[opt] boolean make a file, where the target is missing in that root
  * @treturn boolean true
  * @return[2] nil, message, errno
  * @see move_mount(2)
@@ -288,11 +291,22 @@ static int mount_move_mount(lua_State *L)
 {
 	int fd = nb_checkfd(L, 1);
 	const char *target = nb_checkpath(L, 2);
+	int root = lua_isnoneornil(L, 3) ? -1 : nb_checkfd(L, 3);
+	bool make = lua_toboolean(L, 4);
+	long to, rc;
 
-	int rc = (int)syscall(SYS_move_mount, fd, "", AT_FDCWD, target,
-			      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
-
-	return nb_result(L, rc, target);
+	if (root < 0) {
+		rc = syscall(SYS_move_mount, fd, "", AT_FDCWD, target,
+			     MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
+		return nb_result(L, (int)rc, target);
+	}
+	to = nb_find(root, target, make ? NB_MAKEFILE : 0);
+	if (to < 0)
+		return nb_fail(L, (int)-to, target);
+	rc = syscall(SYS_move_mount, fd, "", (int)to, "",
+		     MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	nb_close((int)to);
+	return nb_result(L, (int)rc, target);
 }
 
 /***

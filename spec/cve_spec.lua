@@ -178,6 +178,23 @@ describe("a box", function()
     assert.equal(3, #entries(outside))
   end)
 
+  -- a link of /proc leads to where a descriptor does: one of the script, which mounts there
+  it("has no file made by a descriptor of its caller", function()
+    needs "rootfs"
+    local root, outside = roots.make(), tmpdir()
+    link("/proc/self/fd/9", root .. "/etc")
+    assert(os.execute(("chmod 777 %s"):format(outside)))
+    local text = ([[
+      local nsbox = require "nsbox"
+      local names = { dns = { "10.0.0.1", hosts = { x = "10.0.0.2" } } }
+      names.rootfs, names.namespaces = %q, { pid = false }
+      print(select("#", nsbox.try(nsbox.box, names)))
+    ]]):format(root)
+    -- it is refused, or made inside
+    assert.matches("^%d\n$", (lua("-", text, ("exec 9<%s; "):format(outside))))
+    assert.same({}, entries(outside))
+  end)
+
   it("has its settings written by the kernel's /proc, CVE-2025-52881", function()
     needs("rootfs", "netns")
     local root, fake = roots.make(), tmpdir()

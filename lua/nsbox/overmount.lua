@@ -72,26 +72,15 @@ local function detached(path)
   return tree
 end
 
--- makes an empty file where the mount is to be, and where a link there leads to
-local function create(target)
-  local handle, message, errno = fd.open(target, { "wronly", "creat" }, "0644")
-  if handle then
-    handle:close()
-    return true
-  end
-  return nil, message, errno
-end
-
--- in the child, in the mount namespace of that process
+-- In the child, in the mount namespace of that process. Its links are not ours to follow: one
+-- of /proc would lead to where a descriptor of the script does. What is missing is made.
 local function attach(files, trees)
+  local root <close>, wrong, code = fd.open("/", { "path", "directory" })
+  if not root then
+    return false, wrong, code
+  end
   for i, file in ipairs(files) do
-    local ok, message, errno = mount.move_mount(trees[i], file.target)
-    if not ok and errno == ENOENT and not file.optional then
-      ok, message, errno = create(file.target)
-      if ok then
-        ok, message, errno = mount.move_mount(trees[i], file.target)
-      end
-    end
+    local ok, message, errno = mount.move_mount(trees[i], file.target, root, not file.optional)
     if not ok and not (errno == ENOENT and file.optional) then
       for j = i - 1, 1, -1 do
         mount.umount(files[j].target, "detach")
