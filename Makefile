@@ -242,7 +242,7 @@ race: all ## start RACES=10000 boxes in a root file system whose directories are
 		--filter='swapped.for.links' spec/rootfs_spec.lua
 
 .PHONY: mutate
-mutate: all $(BUILD)/deny $(BUILD)/attack $(BUILD)/escape ## take each defence away and see its spec fail; WHAT="part of a name"
+mutate: all $(BUILD)/deny $(BUILD)/attack $(BUILD)/escape $(BUILD)/meanwhile ## take each defence away and see its spec fail; WHAT="part of a name"
 	@$(LUA) spec/mutate.lua $(if $(filter command%,$(origin WHAT)),'$(WHAT)')
 
 KILLS ?= 1000
