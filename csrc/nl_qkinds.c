@@ -111,16 +111,20 @@ static uint64_t setrate(lua_State *L, const char *name,
 	uint64_t bytes = wide ? nla_get_u64(wide) : spec->rate;
 
 	if (bytes)
-		nbl_setint(L, name, (lua_Integer)(bytes * 8));
+		nbl_setint(L, name,
+			   bytes < LUA_MAXINTEGER / 8 ? (lua_Integer)bytes * 8
+						      : LUA_MAXINTEGER);
 	return bytes;
 }
 
-/* to the nearest byte: ticks are coarser at high rates */
+/* to the nearest byte: ticks are coarser at high rates; at most what can be
+ * written */
 static void setburst(lua_State *L, const char *name, uint32_t n, uint64_t bytes)
 {
-	nbl_setint(
-	    L, name,
-	    (lua_Integer)((double)n * TICK * (double)bytes / SECOND + 0.5));
+	double burst = (double)n * TICK * (double)bytes / SECOND + 0.5;
+
+	nbl_setint(L, name,
+		   burst < UINT32_MAX ? (lua_Integer)burst : UINT32_MAX);
 }
 
 static bool enough(const struct nlattr *nla, size_t size)

@@ -68,6 +68,21 @@ describe("nsbox.sys.netlink queueing disciplines", function()
     end)
   end)
 
+  it("have a burst that fits into its field, whatever the rate makes of it", function()
+    with(function(nl)
+      -- 2^32 ticks of 64 ns at 10^17 bytes a second are more than an integer holds
+      local function attribute(number, data)
+        return string.pack("I2 I2", 4 + #data, number) .. data
+      end
+      local parameters = string.pack("I1 I1 I2 i2 I2 I4", 0, 1, 0, 0, 0, 0xffffffff)
+        .. ("\0"):rep(12) .. string.pack("I4 I4 I4", 3000, 0xffffffff, 0)
+      assert.is_true(nl:qdisc_add { dev = "ours", kind = "tbf",
+        data = attribute(1, parameters) .. attribute(4, string.pack("I8", 100000000000000000)) })
+      assert.same({ rate = 800000000000000000, burst = 0xffffffff, limit = 3000 },
+        record(nl, "ours").data)
+    end)
+  end)
+
   it("count what passes, and what does not", function()
     with(function(nl)
       assert(nl:link_set { "ours", addrgenmode = "none" })
