@@ -83,6 +83,7 @@ enum nb_stepop {
 #define NB_TRY 2	/* so is everything else */
 #define NB_RECURSIVE 4	/* GRAB, ATTR: with all submounts */
 #define NB_OUTSIDE 2048 /* the parent does it, who has the privilege */
+#define NB_EXECROOT 4096 /* AMBIENT: not for uid 0, to whom exec gives all */
 /* MOUNT, PLACE, with a root of the box's own: */
 #define NB_NOFOLLOW 8 /* no symbolic link may lead there */
 #define NB_MAKE 16    /* where it is missing, it is made */

@@ -231,9 +231,19 @@ static long walk(int root, const char *path, unsigned how)
 	return r;
 }
 
+static bool is_name(const char *path)
+{
+	if (*path == '.' || !*path)
+		return false;
+	while (*path && *path != '/')
+		path++;
+	return !*path;
+}
+
 long nb_find(int root, const char *path, unsigned how)
 {
 	struct open_how o;
+	bool make = how & (NB_MAKEDIR | NB_MAKEFILE);
 	long r;
 
 	o.flags = O_PATH | O_CLOEXEC;
@@ -241,9 +251,13 @@ long nb_find(int root, const char *path, unsigned how)
 	o.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS |
 		    (how & NB_NOFOLLOW ? RESOLVE_NO_SYMLINKS : 0);
 	r = nb_sys5(__NR_openat2, root, path, &o, sizeof(o), 0);
+	/* most of what is made is a name in a directory of ours */
+	if (r == -ENOENT && make && is_name(path) &&
+	    create(root, path, how & NB_MAKEDIR) == 0)
+		r = nb_sys5(__NR_openat2, root, path, &o, sizeof(o), 0);
 	/* EAGAIN: something was renamed just then; EPERM: an old filter */
 	if (r >= 0 || (r != -ENOSYS && r != -EPERM && r != -EAGAIN &&
-		       !(r == -ENOENT && how & (NB_MAKEDIR | NB_MAKEFILE))))
+		       !(r == -ENOENT && make)))
 		return r;
 	return walk(root, path, how);
 }

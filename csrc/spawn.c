@@ -121,7 +121,7 @@ static uint64_t putjoins(struct nb_builder *b, uint32_t *offset, uint64_t *n)
 static void add_init(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 		     uint64_t njoins)
 {
-	uint64_t argv[5] = {0}, n;
+	uint64_t argv[5] = {0}, n, all;
 	uint32_t fds = nb_putfds(b, "keep", &n);
 	uint64_t kept = n;
 	bool ambient = has(kinds, CLONE_NEWUSER) && njoins == 0;
@@ -135,7 +135,10 @@ static void add_init(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 	if (ambient) {
 		s = nb_step(b, NB_STEP_CAPS);
 		s->x = s->y = s->z = ALL_CAPS >> (62 - nb_plan(b)->last_cap);
-		nb_stepx(b, NB_STEP_AMBIENT, s->x);
+		all = s->x;
+		s = nb_step(b, NB_STEP_AMBIENT);
+		s->flags = NB_EXECROOT;
+		s->x = all;
 	}
 	s = nb_step(b, NB_STEP_INIT);
 	s->a = fds;
