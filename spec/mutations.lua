@@ -63,7 +63,7 @@ return {
     "protects every mount below a bind", "user" },
   { "lua/nsbox/root.lua", '"nodev", plan.no_new_privs and "nosuid" or nil', "", ESCAPE,
     "do not go through a device in the image", "root" },
-  { "csrc/spawn.c", "MS_REC | MS_PRIVATE", "MS_REC | MS_SHARED", ESCAPE,
+  { "csrc/spawn.c", ": MS_PRIVATE);", ": MS_SHARED);", ESCAPE,
     "are not opened by mounts that are shared with the machine", "root" },
   { "lua/nsbox/root.lua", "read(path, root)", "read(path)", ROOTS,
     "has its own users, whatever its links say", "user" },
