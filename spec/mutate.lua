@@ -10,6 +10,7 @@ for _, m in ipairs(dofile "spec/mutations.lua") do
   local name = m[5] .. " " .. m[1]
   if not wanted or name:find(wanted, 1, true) then list[#list + 1] = m end
 end
+assert(#list > 0, "no defence is called so")
 
 local function output(command)
   local f <close> = assert(io.popen(command .. " 2>&1"))

@@ -94,4 +94,22 @@ describe("README.md", function()
       assert.is_true(seen, row.text)
     end
   end)
+
+  -- else `make mutate` is of no use when somebody wants it
+  it("knows where each defence is", function()
+    local text = setmetatable({}, { __index = function(t, path)
+      t[path] = assert(slurp(path))
+      return t[path]
+    end })
+    for _, m in ipairs(dofile "spec/mutations.lua") do
+      for i = 2, #m do
+        if i == 2 or i >= 7 and i % 2 == 1 then
+          local first, last = text[m[1]]:find(m[i], 1, true)
+          local where = ("%s: %s"):format(m[1], m[i])
+          assert.is_truthy(first, where)
+          assert.is_nil(text[m[1]]:find(m[i], last + 1, true), where)
+        end
+      end
+    end
+  end)
 end)
