@@ -120,7 +120,8 @@ A Lua function in a child.
 Run a Lua function in a child process, in new or joined namespaces.
 
 The child is made by fork(2) and sees a copy of everything; it leaves without
-running a finalizer, `<close>` or stdio buffer of the parent.  What the
+running a finalizer, `<close>` or stdio buffer of the parent.  Descriptors above
+2 stay open in it, and are closed in the programs that it starts.  What the
 function returns, or its error, can be read from the second result as bytes
 for @{results}.  Values are sent by value: nil, booleans, numbers, strings and
 acyclic tables of them, 16 MB at most.

@@ -55,12 +55,6 @@ __attribute__((used)) void *memcpy(void *to, const void *from, size_t n)
 	return to;
 }
 
-static void leave(int code)
-{
-	for (;;)
-		nb_sys(__NR_exit_group, code, 0, 0);
-}
-
 static void say(int fd, enum nb_said said, int32_t value)
 {
 	struct nb_report r = {.said = said, .value = value};
@@ -82,7 +76,7 @@ static void reap(int ctl, long program)
 	while ((pid = nb_sys5(__NR_wait4, -1, &status, WNOHANG, NULL, 0)) > 0)
 		if (pid == program) {
 			say(ctl, NB_ENDED, status);
-			leave(exitcode(status));
+			nb_quit(exitcode(status));
 		}
 }
 
@@ -91,7 +85,7 @@ static void end_idle(uint32_t signal)
 {
 	if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP ||
 	    signal == SIGQUIT)
-		leave(128 + (int)signal);
+		nb_quit(128 + (int)signal);
 }
 
 static void forward(int signals, int ctl, long program)
@@ -135,7 +129,7 @@ static void watch(int ctl, long program)
 				nb_sys(__NR_kill, -program, SIGKILL, 0);
 				nb_sys(__NR_kill, program, SIGKILL, 0);
 			}
-			leave(128 + SIGKILL);
+			nb_quit(128 + SIGKILL);
 		}
 	}
 }
@@ -177,7 +171,7 @@ long nb_supervise(struct nb_plan *plan, uint32_t step)
 	n = nb_sys(__NR_read, pipe[0], &r, sizeof(r));
 	if (n == sizeof(r)) {
 		nb_sys(__NR_write, plan->ctl, &r, sizeof(r));
-		leave(1);
+		nb_quit(1);
 	}
 	settle(plan, pid);
 	return 0;
@@ -208,7 +202,7 @@ __attribute__((used)) void nb_init_main(long *sp)
 	long fd, size;
 
 	if (*sp != 4)
-		leave(2);
+		nb_quit(2);
 	fd = number(argv[1]);
 	size = number(argv[2]);
 	/* all of it is read and written: a page fault each would cost more */
@@ -216,12 +210,12 @@ __attribute__((used)) void nb_init_main(long *sp)
 					 PROT_READ | PROT_WRITE,
 					 MAP_PRIVATE | MAP_POPULATE, fd, 0);
 	if ((unsigned long)plan > -4096UL)
-		leave(2);
+		nb_quit(2);
 	nb_sys(__NR_close, fd, 0, 0);
 	nb_sys(__NR_fcntl, plan->ctl, F_SETFD, FD_CLOEXEC);
 	nb_sys(__NR_prctl, PR_SET_NAME, "nsbox-init", 0);
 	nb_plan_run(plan, number(argv[3]));
-	leave(126);
+	nb_quit(126);
 }
 
 #if defined(__x86_64__)

@@ -33,10 +33,12 @@
 #define SIGSET_SIZE 8
 #define ALL_SIGNALS (~UINT64_C(0))
 
-static void quit(int code)
+void nb_quit(int code)
 {
+	nb_sys(__NR_exit_group, code, 0, 0);
+	nb_sys(__NR_exit, code, 0, 0);
 	for (;;)
-		nb_sys(__NR_exit_group, code, 0, 0);
+		__builtin_trap();
 }
 
 static void report(struct nb_plan *plan, enum nb_said said, uint32_t step,
@@ -61,7 +63,7 @@ static long await(struct nb_plan *plan)
 		n = nb_sys(__NR_read, plan->ctl, &byte, 1);
 	while (n == -EINTR);
 	if (n <= 0)
-		quit(1);
+		nb_quit(1);
 	return 0;
 }
 
@@ -92,7 +94,7 @@ static long do_pdeathsig(struct nb_plan *plan, int sig)
 	pfd.events = pfd.revents = 0;
 	now[0] = now[1] = 0;
 	if (r == 0 && nb_sys5(__NR_ppoll, &pfd, 1, now, NULL, SIGSET_SIZE) > 0)
-		quit(1);
+		nb_quit(1);
 	return r;
 }
 
@@ -162,7 +164,7 @@ static long do_fork(struct nb_plan *plan, uint32_t step, int sig)
 		return pid;
 	if (pid > 0) {
 		report(plan, NB_FORKED, step, (int32_t)pid, 0);
-		quit(0);
+		nb_quit(0);
 	}
 	await(plan);
 	return sig ? do_pdeathsig(plan, sig) : 0;

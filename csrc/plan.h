@@ -79,10 +79,10 @@ enum nb_stepop {
 };
 
 /* how a step takes a failure */
-#define NB_MISSING_OK 1 /* a path that does not exist is fine */
-#define NB_TRY 2	/* so is everything else */
-#define NB_RECURSIVE 4	/* GRAB, ATTR: with all submounts */
-#define NB_OUTSIDE 2048 /* the parent does it, who has the privilege */
+#define NB_MISSING_OK 1	 /* a path that does not exist is fine */
+#define NB_TRY 2	 /* so is everything else */
+#define NB_RECURSIVE 4	 /* GRAB, ATTR: with all submounts */
+#define NB_OUTSIDE 2048	 /* the parent does it, who has the privilege */
 #define NB_EXECROOT 4096 /* AMBIENT: not for uid 0, to whom exec gives all */
 /* MOUNT, PLACE, with a root of the box's own: */
 #define NB_NOFOLLOW 8 /* no symbolic link may lead there */
@@ -162,6 +162,9 @@ static inline char *nb_textinplan(struct nb_plan *plan, uint32_t offset)
 /* runs the steps from `from` on.  0, for a plan without EXEC; -1 when a step
  * failed: it has been reported, and the caller must end the process */
 int nb_plan_run(struct nb_plan *plan, uint32_t from);
+
+/* ends the process, which a filter may refuse */
+void nb_quit(int code) __attribute__((noreturn));
 
 #define NB_CPUS 8192 /* the most that a kernel can have */
 

@@ -194,6 +194,8 @@ static bool holds(const struct nb_step *s)
 	       s->op == NB_STEP_MOUNT || s->op == NB_STEP_ATTR;
 }
 
+#define MOST_LAYERS 8 /* over the new root; there are two */
+
 /* whether nothing lies over the root that we are in */
 static long is_bare(void)
 {
@@ -224,13 +226,17 @@ static long do_pivot(struct nb_plan *plan, uint32_t end)
 
 	if (r == 0)
 		r = nb_sys(__NR_pivot_root, ".", ".", 0);
-	while (r == 0)
-		r = nb_sys(__NR_umount2, ".", 2 /* MNT_DETACH */, 0);
-	/* the root itself cannot be unmounted */
-	if (r == -EINVAL)
-		r = nb_sys(__NR_chdir, "/", 0, 0);
 	if (r == 0)
 		r = is_bare();
+	/* not until it fails: the new root, too, could be unmounted where no
+	 * user namespace locks it */
+	for (int layers = 0; r == -EBUSY && layers < MOST_LAYERS; layers++) {
+		r = nb_sys(__NR_umount2, ".", 2 /* MNT_DETACH */, 0);
+		if (r == 0)
+			r = is_bare();
+	}
+	if (r == 0)
+		r = nb_sys(__NR_chdir, "/", 0, 0);
 	for (uint32_t i = 0; i < end; i++) {
 		struct nb_step *s = nb_stepof(plan, i);
 

@@ -483,6 +483,9 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	if (!l->init)
 		add_stdio(b);
 	if (l->function) {
+		/* it may use what is open here; the programs that it starts
+		 * have none of that */
+		nb_step(b, NB_STEP_KEEP);
 		nb_addrlimits(b);
 		nb_addlast(b);
 		nb_step(b, NB_STEP_STARTED);

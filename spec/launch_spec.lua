@@ -220,7 +220,7 @@ describe("a launch fails at every step and leaves nothing:", function()
       report(BEFORE, p, out, errno, step)
     ]]
     assert.same(list [[hold release unshare uid_map setgroups gid_map fork hostname mount mount
-      cwd started]], every(run))
+      cwd keep started]], every(run))
     parents(run, { "pipe", "clone" })
   end)
 
@@ -235,7 +235,7 @@ describe("a launch fails at every step and leaves nothing:", function()
       end
       report(BEFORE, p, out, errno, step)
     ]]
-    assert.same(list "hold release unshare maps started", every(run))
+    assert.same(list "hold release unshare maps keep started", every(run))
     parents(run, { "pipe", "clone", "uid_map", "release" })
   end)
 end)

@@ -145,19 +145,19 @@ describe("limits of a box", function()
   it("are those of all that enters the box, and of its nsbox-init but for rlimits", function()
     local cpu = first_cpu()
     local nicer = math.min(niceness "self" + 3, 19)
-    local b <close> = nsbox.box { rlimits = { nofile = { 30, 31 } }, oom_score_adj = 500,
+    local b <close> = nsbox.box { rlimits = { nofile = { 300, 301 } }, oom_score_adj = 500,
       nice = nicer, affinity = { cpu } }
     assert.same({ 500, nicer, tostring(cpu) }, { oom(b.pid), niceness(b.pid),
       status_of(b.pid, "Cpus_allowed_list") })
     assert.equal(limit(slurp "/proc/self/limits", "nofile"),
       limit(slurp(("/proc/%d/limits"):format(b.pid)), "nofile"))
     local p <close> = b:spawn { "cat", stdin = "pipe", stdout = "null" }
-    assert.same({ 500, nicer, tostring(cpu), "30 31" }, { oom(p.pid), niceness(p.pid),
+    assert.same({ 500, nicer, tostring(cpu), "300 301" }, { oom(p.pid), niceness(p.pid),
       status_of(p.pid, "Cpus_allowed_list"),
       limit(slurp(("/proc/%d/limits"):format(p.pid)), "nofile") })
     p.stdin:close()
     assert.is_true(p:wait().ok)
-    assert.equal("30\n", b:exec({ "sh", "-c", "ulimit -n" }).stdout)
+    assert.equal("300\n", b:exec({ "sh", "-c", "ulimit -n" }).stdout)
     local text, adj, nice = b:call(function()
       local function read(name)
         local f <close> = io.open("/proc/self/" .. name)
@@ -165,7 +165,7 @@ describe("limits of a box", function()
       end
       return read "limits", read "oom_score_adj", read "stat"
     end)
-    assert.equal("30 31", limit(text, "nofile"))
+    assert.equal("300 301", limit(text, "nofile"))
     assert.equal("500\n", adj)
     assert.equal(tostring(nicer), nice:match "^.*%) (.*)$":match(("%S+ "):rep(16) .. "(%S+)"))
     assert.equal(0, oom "self")

@@ -15,13 +15,10 @@ local HIDE <const> = [[	if (hide)
 local CLOSE <const> = "	long r = nb_sys(__NR_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);\n\n"
 local WRITES <const> = [[	nb_each(b, "writes", nb_count(L, t, "writes"), add_write);
 ]]
-local BARE <const> = [[	if (r == 0)
-		r = is_bare();
-]]
-local OLD <const> = [[	while (r == 0)
-		r = nb_sys(__NR_umount2]]
-local BOTTOM <const> = [[	if (r == -EINVAL)
-		r = nb_sys(__NR_chdir]]
+local LAYERS <const> = "layers < MOST_LAYERS"
+local BOTTOM <const> = [[	if (r == 0)
+		r = nb_sys(__NR_chdir, "/"]]
+local UNSEEN <const> = BOTTOM:gsub("r == 0", "r == 0 || r == -EBUSY")
 
 return {
   -- roots
@@ -37,10 +34,10 @@ return {
     "covers nothing with what only looks like /dev/null", "user" },
   { "lua/nsbox/basics.lua", "if kind.masks then", "if false then", ROOTS,
     "hides what tells of the machine", "user" },
-  { "csrc/plan_mount.c", OLD, OLD:gsub("while", "if"), ROOTS,
-    "is the root, and nothing of the old one is left", "user", BARE, "", BOTTOM,
-    (BOTTOM:gsub("== %-EINVAL", "== 0")) },
-  { "csrc/plan_mount.c", BARE, "", ROOTS, "does not begin while the old root is there", "user" },
+  { "csrc/plan_mount.c", LAYERS, "layers < 1", ROOTS,
+    "is the root, and nothing of the old one is left", "user", BOTTOM, UNSEEN },
+  { "csrc/plan_mount.c", BOTTOM, UNSEEN, ROOTS, "does not begin while the old root is there",
+    "user" },
   { "csrc/plan_inside.c", "r = same ? 0 : -ESTALE;", "r = same ? 0 : 0;", ROOTS,
     "looks again where a mount has gone", "user" },
   { "csrc/plan_inside.c", "r = same ? 0 : -ESTALE;", "r = same ? 0 : 0;", ROOTS,
@@ -49,7 +46,7 @@ return {
     "(fd.open(file.target, { 'wronly', 'creat' }) and mount.move_mount)(trees[i], file.target)",
     CVE, "has no file made by a descriptor of its caller", "user" },
   { "csrc/plan_mount.c", '__NR_pivot_root, ".", ".", 0', '__NR_chroot, ".", 0, 0', ESCAPE,
-    "are closed with a root of its own, and those to the machine's", "user", BARE, "" },
+    "are closed with a root of its own, and those to the machine's", "user", BOTTOM, UNSEEN },
   { "csrc/plan.c", CLOSE .. "	if (r < 0)", "	long r = 0;\n\n	if (r < 0)", ESCAPE,
     "are closed with a root of its own, and those to the machine's", "user", CLOSE .. "	none[0]",
     "	long r = 0;\n\n	none[0]" },

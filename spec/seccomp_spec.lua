@@ -199,6 +199,14 @@ describe("the option seccomp", function()
     assert.matches("Inappropriate ioctl", message)
   end)
 
+  it("ends, whatever it refuses", function()
+    for _, filter in ipairs { { defaultAction = "SCMP_ACT_ERRNO" },
+      { deny = { "write", "exit_group" } } } do
+      local err = select(2, pcall(nsbox.run, { "/nonesuch", seccomp = filter, timeout = "60s" }))
+      assert.is_truthy(err)
+    end
+  end)
+
   it("says seccomp when it was the filter that ended the program", function()
     local profile = { defaultAction = "SCMP_ACT_ALLOW", syscalls = { { names = { "getppid" },
       action = "SCMP_ACT_KILL_PROCESS" } } }

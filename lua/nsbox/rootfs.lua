@@ -22,7 +22,9 @@ local function open(tarball)
     raise(tarball, file and "the archive is empty"
       or message:gsub("^.*: ", ""), errno)
   end
-  file:seek "set"
+  if not file:seek "set" then
+    raise(tarball, "a pipe, or what has no beginning to go back to: unpack takes a file")
+  end
   for _, kind in ipairs(COMPRESSED) do
     if head:sub(1, #kind[1]) == kind[1] then
       return file, kind[2]
@@ -70,12 +72,13 @@ function M.unpack(tarball, dir)
   end
   local privileged = require("nsbox.idmap").who("rootfs.unpack").root
   local _, result = require "nsbox.run" { "tar", "--extract", "--file=-", "--numeric-owner",
-    "--same-permissions", "--delay-directory-restore", "--exclude=dev/*", "--exclude=./dev/*",
-    privileged and "--same-owner" or "--no-same-owner", option, rootfs = { ro = true },
-    bind = binds(dir, "/to"), cwd = "/to", stdin = file, stdout = "null", stderr = "capture" }
+    "--same-permissions", "--delay-directory-restore", "--anchored", "--exclude=dev/*",
+    "--exclude=./dev/*", privileged and "--same-owner" or "--no-same-owner", option,
+    rootfs = { ro = true }, bind = binds(dir, "/to"), cwd = "/to", stdin = file, stdout = "null",
+    stderr = "capture" }
   if not result.ok then
-    raise(tarball, ("tar: %s"):format(result.stderr:match "^[^\n]*" or tostring(result)), nil,
-      result)
+    local said = result.stderr:match "%S[^\n]*" or tostring(result)
+    raise(tarball, said:find "^tar: " and said or "tar: " .. said, nil, result)
   end
   return dir
 end
