@@ -45,8 +45,6 @@ return {
   { "lua/nsbox/overmount.lua", "mount.move_mount(trees[i], file.target, root, not file.optional)",
     "(fd.open(file.target, { 'wronly', 'creat' }) and mount.move_mount)(trees[i], file.target)",
     CVE, "has no file made by a descriptor of its caller", "user" },
-  { "csrc/plan_mount.c", '__NR_pivot_root, ".", ".", 0', '__NR_chroot, ".", 0, 0', ESCAPE,
-    "are closed with a root of its own, and those to the machine's", "user", BOTTOM, UNSEEN },
   { "csrc/plan.c", CLOSE .. "	if (r < 0)", "	long r = 0;\n\n	if (r < 0)", ESCAPE,
     "are closed with a root of its own, and those to the machine's", "user", CLOSE .. "	none[0]",
     "	long r = 0;\n\n	none[0]" },
