@@ -85,6 +85,14 @@ struct nb_step *nb_stepstring(struct nb_builder *b, enum nb_stepop op,
 	return s;
 }
 
+bool nb_given(struct nb_builder *b, const char *name)
+{
+	bool yes = lua_getfield(b->L, b->table, name) != LUA_TNIL;
+
+	lua_pop(b->L, 1);
+	return yes;
+}
+
 lua_Integer nb_count(lua_State *L, int t, const char *name)
 {
 	lua_Integer n = 0;

@@ -33,6 +33,8 @@ struct nb_step *nb_step(struct nb_builder *b, enum nb_stepop op);
 void nb_stepx(struct nb_builder *b, enum nb_stepop op, uint64_t x);
 struct nb_step *nb_stepstring(struct nb_builder *b, enum nb_stepop op,
 			      const char *string);
+/* whether the plan has that field */
+bool nb_given(struct nb_builder *b, const char *name);
 lua_Integer nb_count(lua_State *L, int t, const char *name);
 uint32_t nb_putvector(struct nb_builder *b, const char *name);
 uint64_t nb_fieldwords(struct nb_builder *b, int t, const char *name,
@@ -55,7 +57,6 @@ bool nb_pivots(struct nb_builder *b);
 uint64_t nb_listtrees(struct nb_builder *b, uint32_t to, uint64_t n,
 		      uint64_t most);
 uint32_t nb_countlimits(struct nb_builder *b); /* spawn_limits.c */
-bool nb_adjustsoom(struct nb_builder *b);
 bool nb_addlimits(struct nb_builder *b);
 void nb_addrlimits(struct nb_builder *b);
 void nb_addprivilege(struct nb_builder *b, int pdeathsig); /* spawn_caps.c */

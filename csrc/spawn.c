@@ -121,7 +121,8 @@ static uint64_t putjoins(struct nb_builder *b, uint32_t *offset, uint64_t *n)
 static void add_init(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 		     uint64_t njoins)
 {
-	uint64_t argv[5] = {0}, n, all;
+	uint64_t all = ALL_CAPS >> (62 - nb_plan(b)->last_cap);
+	uint64_t argv[5] = {0}, n;
 	uint32_t fds = nb_putfds(b, "keep", &n);
 	uint64_t kept = n;
 	bool ambient = has(kinds, CLONE_NEWUSER) && njoins == 0;
@@ -134,8 +135,7 @@ static void add_init(struct nb_builder *b, uint64_t kinds, uint32_t joins,
 	n = nb_listtrees(b, fds, n, kept + MAX_EXTRA);
 	if (ambient) {
 		s = nb_step(b, NB_STEP_CAPS);
-		s->x = s->y = s->z = ALL_CAPS >> (62 - nb_plan(b)->last_cap);
-		all = s->x;
+		s->x = s->y = s->z = all;
 		s = nb_step(b, NB_STEP_AMBIENT);
 		s->flags = NB_EXECROOT;
 		s->x = all;
@@ -362,21 +362,15 @@ static void plant_faults(struct nb_builder *b)
  * Who runs which step: see the head of plan.c.  In a root of its own a program
  * may be a link to /proc/self/exe, or a script that names it: what it gets is
  * nsbox-init, from a sealed file and with no descriptor but its own, and not
- * the interpreter (CVE-2019-5736).
+ * the interpreter (CVE-2019-5736).  oom_score_adj is one for all processes that
+ * share a memory.
  */
 static bool needs_init(struct nb_builder *b, uint64_t njoins)
 {
-	lua_State *L = b->L;
-	static const char *const ids[] = {"uid", "gid", NULL};
-	bool yes = njoins > 0 || b->l->supervise || nb_pivots(b) ||
-		   nb_fieldbool(L, b->table, "gate", false) ||
-		   nb_adjustsoom(b) || nb_filterkills(b);
-
-	for (int i = 0; ids[i]; i++) {
-		yes |= lua_getfield(L, b->table, ids[i]) != LUA_TNIL;
-		lua_pop(L, 1);
-	}
-	return yes;
+	return njoins > 0 || b->l->supervise || nb_pivots(b) ||
+	       nb_fieldbool(b->L, b->table, "gate", false) ||
+	       nb_given(b, "oom_score_adj") || nb_filterkills(b) ||
+	       nb_given(b, "uid") || nb_given(b, "gid");
 }
 
 static int deathsignal(struct nb_builder *b)

@@ -38,9 +38,6 @@ static const char *const resources[] = {[RLIMIT_AS] = "as",
 					[RLIMIT_STACK] = "stack",
 					[RLIM_NLIMITS] = NULL};
 
-static const char *const fields[] = {"rlimits", "oom_score_adj", "nice",
-				     "affinity", NULL};
-
 const char *nb_resource(uint64_t number)
 {
 	return number < RLIM_NLIMITS ? resources[number] : NULL;
@@ -49,22 +46,7 @@ const char *nb_resource(uint64_t number)
 /* the number of steps that there will be at most */
 uint32_t nb_countlimits(struct nb_builder *b)
 {
-	bool any = false;
-
-	for (int i = 0; fields[i]; i++) {
-		any |= lua_getfield(b->L, b->table, fields[i]) != LUA_TNIL;
-		lua_pop(b->L, 1);
-	}
-	return any ? 2 * RLIM_NLIMITS + 3 : 0;
-}
-
-/* whether the parent writes oom_score_adj: see above */
-bool nb_adjustsoom(struct nb_builder *b)
-{
-	bool yes = lua_getfield(b->L, b->table, "oom_score_adj") != LUA_TNIL;
-
-	lua_pop(b->L, 1);
-	return yes;
+	return (nb_given(b, "rlimits") ? 2 * RLIM_NLIMITS : 0) + 3;
 }
 
 static rlim_t one_limit(lua_State *L, int t, int i, const char *name)
@@ -84,63 +66,69 @@ static rlim_t one_limit(lua_State *L, int t, int i, const char *name)
 	return word ? RLIM_INFINITY : (rlim_t)n;
 }
 
-/* soft and hard limit of a resource, where the plan has any */
-static bool wanted(struct nb_builder *b, int resource, struct rlimit *limit)
+/* soft and hard limit of a resource of the table on top, if it has any */
+static bool wanted(lua_State *L, int resource, struct rlimit *limit)
+{
+	const char *name = resources[resource];
+	bool there = lua_getfield(L, -1, name) != LUA_TNIL;
+	int t = lua_gettop(L);
+
+	if (there) {
+		if (!lua_istable(L, t))
+			luaL_error(L,
+				   "rlimits: %s: expected { soft, hard }, "
+				   "got %s",
+				   name, luaL_typename(L, t));
+		limit->rlim_cur = one_limit(L, t, 1, name);
+		limit->rlim_max = one_limit(L, t, 2, name);
+		if (limit->rlim_cur > limit->rlim_max)
+			luaL_error(L, "rlimits: %s: soft is above hard", name);
+	}
+	lua_pop(L, 1);
+	return there;
+}
+
+/* calls add for each resource that the plan has limits of */
+static void each_limit(struct nb_builder *b,
+		       void (*add)(struct nb_builder *b, int resource,
+				   const struct rlimit *limit))
 {
 	lua_State *L = b->L;
-	const char *name = resources[resource];
-	int top = lua_gettop(L);
-	bool there = false;
+	struct rlimit limit;
 
 	if (lua_getfield(L, b->table, "rlimits") != LUA_TNIL) {
 		if (!lua_istable(L, -1))
 			luaL_error(L, "rlimits: expected a table, got %s",
 				   luaL_typename(L, -1));
-		there = lua_getfield(L, top + 1, name) != LUA_TNIL;
+		nb_checkfields(L, lua_gettop(L), resources, "rlimits");
+		for (int i = 0; i < (int)RLIM_NLIMITS; i++)
+			if (wanted(L, i, &limit))
+				add(b, i, &limit);
 	}
-	if (there) {
-		if (!lua_istable(L, -1))
-			luaL_error(L,
-				   "rlimits: %s: expected { soft, hard }, "
-				   "got %s",
-				   name, luaL_typename(L, -1));
-		limit->rlim_cur = one_limit(L, top + 2, 1, name);
-		limit->rlim_max = one_limit(L, top + 2, 2, name);
-		if (limit->rlim_cur > limit->rlim_max)
-			luaL_error(L, "rlimits: %s: soft is above hard", name);
-	}
-	lua_settop(L, top);
-	return there;
+	lua_pop(L, 1);
 }
 
 /* a hard limit can be raised only from outside */
-static void add_raised(struct nb_builder *b)
+static void add_raised(struct nb_builder *b, int resource,
+		       const struct rlimit *limit)
 {
-	struct rlimit limit, now;
+	struct rlimit now;
+	struct nb_step *s;
 
-	if (lua_getfield(b->L, b->table, "rlimits") == LUA_TTABLE)
-		nb_checkfields(b->L, lua_gettop(b->L), resources, "rlimits");
-	lua_pop(b->L, 1);
-	for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
-		struct nb_step *s;
-
-		if (!wanted(b, i, &limit) ||
-		    getrlimit((__rlimit_resource_t)i, &now) < 0 ||
-		    limit.rlim_max <= now.rlim_max)
-			continue;
-		s = nb_step(b, NB_STEP_HARD);
-		s->flags = NB_OUTSIDE;
-		s->x = (uint64_t)i;
-		s->y = limit.rlim_max;
-	}
+	if (getrlimit((__rlimit_resource_t)resource, &now) < 0 ||
+	    limit->rlim_max <= now.rlim_max)
+		return;
+	s = nb_step(b, NB_STEP_HARD);
+	s->flags = NB_OUTSIDE;
+	s->x = (uint64_t)resource;
+	s->y = limit->rlim_max;
 }
 
 static bool integer_field(struct nb_builder *b, const char *name, int min,
 			  int max, int *value)
 {
-	bool there = lua_getfield(b->L, b->table, name) != LUA_TNIL;
+	bool there = nb_given(b, name);
 
-	lua_pop(b->L, 1);
 	if (there)
 		*value = (int)nb_fieldint(b->L, b->table, name, min, max, 0);
 	return there;
@@ -154,10 +142,7 @@ static void add_affinity(struct nb_builder *b)
 	uint32_t size = 0, offset;
 	struct nb_step *s;
 
-	if (lua_getfield(L, b->table, "affinity") == LUA_TNIL) {
-		lua_pop(L, 1);
-		return;
-	}
+	lua_getfield(L, b->table, "affinity");
 	for (lua_Integer i = 1; i <= n; i++) {
 		int integer;
 		lua_Integer cpu;
@@ -190,7 +175,7 @@ bool nb_addlimits(struct nb_builder *b)
 	bool outside = false;
 	int value;
 
-	add_raised(b);
+	each_limit(b, add_raised);
 	if (integer_field(b, "oom_score_adj", -1000, 1000, &value)) {
 		s = nb_step(b, NB_STEP_OOM);
 		s->flags = NB_OUTSIDE;
@@ -202,28 +187,28 @@ bool nb_addlimits(struct nb_builder *b)
 		if (value < getpriority(PRIO_PROCESS, 0))
 			s->flags = NB_OUTSIDE;
 	}
-	add_affinity(b);
+	if (nb_given(b, "affinity"))
+		add_affinity(b);
 	s = (struct nb_step *)nb_at(b, nb_plan(b)->steps);
 	for (uint32_t i = first; i < nb_plan(b)->nsteps; i++)
 		outside |= s[i].flags & NB_OUTSIDE;
 	return outside;
 }
 
+static void add_limit(struct nb_builder *b, int resource,
+		      const struct rlimit *limit)
+{
+	struct nb_step *s = nb_step(b, NB_STEP_RLIMIT);
+
+	s->x = (uint64_t)resource;
+	s->y = limit->rlim_cur;
+	s->z = limit->rlim_max;
+}
+
 /* what only the program has to live with */
 void nb_addrlimits(struct nb_builder *b)
 {
-	struct rlimit limit;
-
-	for (int i = 0; i < (int)RLIM_NLIMITS; i++) {
-		struct nb_step *s;
-
-		if (!wanted(b, i, &limit))
-			continue;
-		s = nb_step(b, NB_STEP_RLIMIT);
-		s->x = (uint64_t)i;
-		s->y = limit.rlim_cur;
-		s->z = limit.rlim_max;
-	}
+	each_limit(b, add_limit);
 }
 
 /* --- in the parent --- */
