@@ -3,7 +3,8 @@ max_line_length = 100
 
 -- the functions of spec/helper.lua
 local helper = {
-  "needs", "slurp", "spew", "entries", "tmpdir", "sh", "lua", "matches", "cell", "in_userns",
+  "needs", "slurp", "spew", "entries", "tmpdir", "sh", "lua", "matches", "cell",
+  "in_userns", "built",
 }
 files["spec"] = {
   std = "+busted",

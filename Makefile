@@ -199,9 +199,14 @@ ARGS  ?=
 test: variants ## run the specs in every cell; CELLS="user root" ARGS="--filter=…"
 	NSBOX_BUILD=$(BUILD) $(LUA) spec/cells.lua $(CELLS) -- $(ARGS)
 
+# programs that specs run
+TOOLS := $(addprefix $(BUILD)/,deny attack escape meanwhile)
+
+.PHONY: tools
+tools: $(TOOLS)
+
 .PHONY: variants
-variants: all $(BUILD)/libnsbox.a $(BUILD)/deny $(BUILD)/attack $(BUILD)/escape \
-		$(BUILD)/meanwhile
+variants: all $(BUILD)/libnsbox.a tools
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/debug DEFS=-DNSBOX_DEBUG \
 		CFLAGS='-Og -g' all
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan DEFS=-DNSBOX_DEBUG \
@@ -242,7 +247,7 @@ race: all ## start RACES=10000 boxes in a root file system whose directories are
 		--filter='swapped.for.links' spec/rootfs_spec.lua
 
 .PHONY: mutate
-mutate: all $(BUILD)/deny $(BUILD)/attack $(BUILD)/escape $(BUILD)/meanwhile ## take each defence away and see its spec fail; WHAT="part of a name"
+mutate: all tools ## take each defence away and see its spec fail; WHAT="part of a name"
 	@$(LUA) spec/mutate.lua $(if $(filter command%,$(origin WHAT)),'$(WHAT)')
 
 KILLS ?= 1000
@@ -283,7 +288,7 @@ $(BUILD)/fuzz.a: $(FUZZ_OBJ)
 	$(AR) rcs $@ $^
 
 $(TARGETS:%=$(BUILD)/%): $(BUILD)/%: spec/fuzz/host.c $$(wildcard spec/fuzz/$$*.c) \
-		$(BUILD)/fuzz.a spec/fuzz/fuzz.h csrc/serve.c csrc/setattr.c
+		$(BUILD)/fuzz.a $(wildcard spec/fuzz/*.h) csrc/serve.c csrc/setattr.c
 	$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(SAN) -fsanitize=fuzzer -DFUZZ_TARGET='"$*"' -o $@ \
 		$(filter spec/fuzz/%.c,$^) $(BUILD)/fuzz.a $(IMAGES) \
 		$(if $(filter netlink,$*),-Wl$(comma)--wrap=send$(comma)--wrap=recvmsg) \

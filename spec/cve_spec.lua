@@ -8,11 +8,8 @@ local nsbox = require "nsbox"
 local roots = require "roots"
 local sys = require "nsbox.sys"
 
-local ESCAPE = (os.getenv "NSBOX_TREE" or lfs.currentdir()) .. "/build/escape"
-
-local function link(target, path)
-  assert(lfs.link(target, path, true))
-end
+local ESCAPE <const> = built "escape"
+local link = roots.link
 
 describe("a box", function()
   needs("maps", "pidns", "procmount")

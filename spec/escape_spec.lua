@@ -7,12 +7,11 @@
 
 local boxes = require "boxes"
 local inside = require "inside"
-local lfs = require "lfs"
 local nsbox = require "nsbox"
 local roots = require "roots"
 local sys = require "nsbox.sys"
 
-local ESCAPE = (os.getenv "NSBOX_TREE" or lfs.currentdir()) .. "/build/escape"
+local ESCAPE <const> = built "escape"
 
 -- what lies around these cells answers instead of what is missing
 local telling = cell ~= "nested" and cell ~= "box" and cell ~= "enosys"

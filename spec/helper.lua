@@ -5,6 +5,7 @@
 --                           probe of this name says no; the only way to skip
 --     cell                  name of the cell, "root", "user", …, or "here"
 --     in_userns()           true in a user namespace other than the first
+--     built(name)           path of a program that the build made for specs
 --     slurp(path)           content of a file, or nil and the reason
 --     spew(path, text)      write a file
 --     entries(path)         sorted names in a directory
@@ -19,6 +20,10 @@ local busted = require "busted"
 local lfs = require "lfs"
 
 cell = os.getenv "NSBOX_CELL" or "here"
+
+function built(name)
+  return (os.getenv "NSBOX_TREE" or lfs.currentdir()) .. "/build/" .. name
+end
 
 function slurp(path)
   local f, err = io.open(path, "rb")

@@ -4,12 +4,8 @@ local blame = require "blame"
 local roots = require "roots"
 local inside = require "inside"
 local lfs = require "lfs"
-local BUILD <const> = (os.getenv "NSBOX_TREE" or lfs.currentdir()) .. "/build/"
 local misuse, failure, sh_in, make = blame.misuse, blame.failure, roots.sh, roots.make
-
-local function link(target, path)
-  assert(lfs.link(target, path, true))
-end
+local link = roots.link
 
 local function has(options, word)
   return ("," .. options .. ","):find("," .. word .. ",", 1, true) ~= nil
@@ -265,7 +261,7 @@ zero
         o[1], o.rootfs = "true", arg[1]
         print((select(2, nsbox.try(nsbox.run, o)).code))
       end]])
-    local before = ("%smeanwhile %s/one %s/two "):format(BUILD, root, root)
+    local before = ("%s %s/one %s/two "):format(built "meanwhile", root, root)
     assert.equal("ESTALE\nESTALE\n", (lua(("%s %s %s"):format(file, root, shown), "", before)))
     assert.same({}, entries(shown))
   end)
@@ -277,7 +273,7 @@ zero
       local _, err = nsbox.try(nsbox.run, { "ls", "/", rootfs = %q })
       print(err.step, err.code)]]):format(root)
     -- umount2(2) says that it is done, and did nothing
-    assert.equal("pivot_root\tEBUSY\n", (lua("-", text, BUILD .. "deny umount2=0 ")))
+    assert.equal("pivot_root\tEBUSY\n", (lua("-", text, built "deny" .. " umount2=0 ")))
   end)
 
   it("is told its name and those of others", function()

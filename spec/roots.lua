@@ -2,6 +2,7 @@
 --
 --     make()            a new directory with a busybox in bin, and its usual names
 --     sh(root, command, o)  what the shell command printed in a box with that root: text, result
+--     link(target, path)  makes a symbolic link
 --     mounts(text)      what a box's /proc/self/mountinfo says: by mount point,
 --                       { options, fstype, super }; and how many there are
 
@@ -12,12 +13,16 @@ local M = {}
 local NAMES <const> = "sh cat ls echo touch stat id pwd mkdir readlink grep head wc sleep env "
   .. "hostname sort rm mv ln test true cut tr find chown umount mount"
 
+function M.link(target, path)
+  assert(lfs.link(target, path, true))
+end
+
 function M.make()
   local dir = tmpdir()
   assert(os.execute(("chmod 755 %s && mkdir %s/bin && cp /bin/busybox %s/bin"):format(dir, dir,
     dir)))
   for name in NAMES:gmatch "%S+" do
-    assert(lfs.link("busybox", dir .. "/bin/" .. name, true))
+    M.link("busybox", dir .. "/bin/" .. name)
   end
   return dir
 end

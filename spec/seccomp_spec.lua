@@ -6,7 +6,7 @@ local nsbox = require "nsbox"
 local roots = require "roots"
 local output = boxes.output
 
-local ATTACK = (os.getenv "NSBOX_TREE" or require("lfs").currentdir()) .. "/build/attack"
+local ATTACK <const> = built "attack"
 
 local function found_in(text)
   local found = {}

@@ -6,13 +6,7 @@
  */
 #include <string.h>
 
-#define NB_SYS_H
-#include <asm/unistd.h>
-static long nb_sys6(long n, long a, long b, long c, long d, long e, long f);
-#define nb_sys(n, a, b, c)                                                     \
-	nb_sys6((n), (long)(a), (long)(b), (long)(c), 0, 0, 0)
-#define nb_sys5(n, a, b, c, d, e)                                              \
-	nb_sys6((n), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+#include "nosys.h"
 
 #define NB_INIT
 /* those of plan.c are in the program, too */
