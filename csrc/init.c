@@ -13,13 +13,18 @@
  */
 #include <asm/signal.h>
 #include <errno.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/fcntl.h>
 #include <linux/close_range.h>
+#include <linux/filter.h>
 #include <linux/mman.h>
 #include <linux/poll.h>
 #include <linux/prctl.h>
+#include <linux/seccomp.h>
 #include <linux/signalfd.h>
 #include <linux/wait.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "ask.h"
@@ -29,7 +34,7 @@
 #define SI_KERNEL_CODE 0x80 /* the terminal: the program got it as well */
 
 long nb_supervise(struct nb_plan *plan, uint32_t step);
-long nb_idle(struct nb_plan *plan);
+long nb_idle(struct nb_plan *plan, bool serves);
 void nb_init_main(long *sp);
 
 /* gcc emits calls to these even in a freestanding program */
@@ -102,28 +107,89 @@ static void forward(int signals, int ctl, long program)
 	}
 }
 
-/* watches over the program until it ends or nobody is left to report to */
-static void watch(int ctl, long program)
+/* --- what it keeps for itself --- */
+
+#ifdef __x86_64__
+#define ARCH AUDIT_ARCH_X86_64
+#else
+#define ARCH AUDIT_ARCH_AARCH64
+#endif
+#define WATCHES (UINT64_C(1) << CAP_KILL | UINT64_C(1) << CAP_SYS_PTRACE)
+#define CALL(name, left)                                                       \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_##name, left, 0)
+
+/* all that watch() needs; with the program's own filter it could not be sure
+ * of that */
+static const struct sock_filter watching[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 0, 10),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    CALL(read, 9),
+    CALL(write, 8),
+    CALL(close, 7),
+    CALL(ppoll, 6),
+    CALL(wait4, 5),
+    CALL(kill, 4),
+    CALL(restart_syscall, 3),
+    CALL(exit_group, 2),
+    CALL(exit, 1),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+
+/*
+ * A program with sys_ptrace can make us do what it likes: so that is nothing
+ * which it could not do to others by tracing them.  kill reaches a program
+ * that changed its ids; sys_ptrace is for the kernel, which lets nobody trace
+ * us who has not as much.  A kernel without filters has none for the program,
+ * either.
+ */
+static void seal(void)
 {
-	uint64_t all = ~UINT64_C(0);
-	struct pollfd fds[2] = {{.events = POLLIN}, {.events = POLLIN}};
+	struct __user_cap_header_struct h;
+	struct __user_cap_data_struct d[2];
+	struct sock_fprog prog;
+	uint32_t mask = (uint32_t)WATCHES;
+
+	h.version = _LINUX_CAPABILITY_VERSION_3;
+	h.pid = 0;
+	if (nb_sys(__NR_capget, &h, d, 0) < 0)
+		nb_quit(1);
+	d[0].permitted &= mask;
+	d[0].effective = d[0].permitted & ~(UINT32_C(1) << CAP_SYS_PTRACE);
+	d[1].permitted = d[1].effective = 0;
+	d[0].inheritable = d[1].inheritable = 0;
+	if (nb_sys(__NR_capset, &h, d, 0) < 0)
+		nb_quit(1);
+	prog.len = sizeof(watching) / sizeof(watching[0]);
+	prog.filter = (struct sock_filter *)(uintptr_t)watching;
+	nb_sys5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	nb_sys5(__NR_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0);
+}
+
+/* --- what it does --- */
+
+enum { CTL, SIGNALS, PROGRAM }; /* our descriptors */
+
+/* watches over the program until it ends or nobody is left to report to */
+static void watch(long program, bool serves)
+{
+	struct pollfd fds[2] = {{.fd = CTL, .events = POLLIN},
+				{.fd = SIGNALS, .events = POLLIN}};
 	char byte;
 
-	fds[0].fd = (int)nb_sys5(__NR_signalfd4, -1, &all, 8,
-				 O_CLOEXEC | O_NONBLOCK, 0);
-	fds[1].fd = ctl;
-	say(ctl, NB_STARTED, 0);
+	say(CTL, NB_STARTED, 0);
 	/* it may have ended before the signalfd was there */
-	reap(ctl, program);
+	reap(CTL, program);
 	for (;;) {
 		if (nb_sys5(__NR_ppoll, fds, 2, NULL, NULL, 8) < 0)
 			continue;
-		if (fds[0].revents)
-			forward(fds[0].fd, ctl, program);
-		if (!fds[1].revents)
+		if (fds[SIGNALS].revents)
+			forward(SIGNALS, CTL, program);
+		if (!fds[CTL].revents)
 			continue;
-		if (program < 0 ? nb_serve(ctl) < 0
-				: nb_sys(__NR_read, ctl, &byte, 1) <= 0) {
+		if (serves ? nb_serve(CTL) < 0
+			   : nb_sys(__NR_read, CTL, &byte, 1) <= 0) {
 			/* its session, where it has one of its own */
 			if (program > 0) {
 				nb_sys(__NR_kill, -program, SIGKILL, 0);
@@ -135,24 +201,34 @@ static void watch(int ctl, long program)
 }
 
 /* nothing of the caller stays open in us: its streams must be able to end,
- * its directory to be unmounted */
-static void settle(struct nb_plan *plan, long program)
+ * its directory to be unmounted.  What the program says is on fd, or -1. */
+static void settle(int ctl, int fd)
 {
-	nb_sys(__NR_dup3, plan->ctl, 0, O_CLOEXEC);
-	nb_sys(__NR_close_range, 1, ~0U, 0);
+	uint64_t all = ~UINT64_C(0);
+
+	/* our end is above, see nb_above_stdio(); this may not be */
+	if (fd >= 0 && fd <= PROGRAM)
+		fd = (int)nb_sys(__NR_fcntl, fd, F_DUPFD_CLOEXEC, PROGRAM + 1);
+	nb_sys(__NR_dup3, ctl, CTL, O_CLOEXEC);
+	nb_sys(__NR_close, SIGNALS, 0, 0);
+	nb_sys5(__NR_signalfd4, -1, &all, 8, O_CLOEXEC | O_NONBLOCK, 0);
+	if (fd >= 0)
+		nb_sys(__NR_dup3, fd, PROGRAM, O_CLOEXEC);
+	nb_sys(__NR_close_range, fd >= 0 ? PROGRAM + 1 : PROGRAM, ~0U, 0);
 	nb_sys(__NR_chdir, "/", 0, 0);
-	watch(0, program);
 }
 
 /*
  * The program becomes our child and runs the rest of the plan; it reports to
- * us, on a pipe that its exec closes, and we to the parent.
+ * us, on a socket that its exec closes, and we to the parent.  It does not go
+ * on before we are what we stay: it might trace us.
  */
 long nb_supervise(struct nb_plan *plan, uint32_t step)
 {
 	struct nb_report r;
-	int pipe[2];
-	long pid, n = nb_sys(__NR_pipe2, pipe, O_CLOEXEC, 0);
+	int pair[2], ctl = plan->ctl; /* the plan is the child's, too */
+	long pid, n = nb_sys5(__NR_socketpair, 1 /* AF_UNIX */,
+			      5 /* SOCK_SEQPACKET */ | O_CLOEXEC, 0, pair, 0);
 
 	(void)step;
 	if (n < 0)
@@ -162,27 +238,36 @@ long nb_supervise(struct nb_plan *plan, uint32_t step)
 	if (pid < 0)
 		return pid;
 	if (pid == 0) {
-		nb_sys(__NR_close, pipe[0], 0, 0);
+		nb_sys(__NR_close, pair[0], 0, 0);
 		nb_sys(__NR_close, plan->ctl, 0, 0);
-		plan->ctl = pipe[1];
-		return 0;
+		plan->ctl = pair[1];
+		return nb_await(plan);
 	}
-	nb_sys(__NR_close, pipe[1], 0, 0);
-	n = nb_sys(__NR_read, pipe[0], &r, sizeof(r));
-	if (n == sizeof(r)) {
-		nb_sys(__NR_write, plan->ctl, &r, sizeof(r));
+	settle(ctl, pair[0]);
+	seal();
+	nb_sys(__NR_write, PROGRAM, "", 1);
+	n = nb_sys(__NR_read, PROGRAM, &r, sizeof(r));
+	/* where it may not write, what it wrote to the plan is the same */
+	if (n != sizeof(r))
+		r = plan->failure;
+	if (r.said == NB_FAILED) {
+		nb_sys(__NR_write, CTL, &r, sizeof(r));
 		nb_quit(1);
 	}
-	settle(plan, pid);
+	nb_sys(__NR_close, PROGRAM, 0, 0);
+	watch(pid, false);
 	return 0;
 }
 
 /* no program: we hold the namespaces, reap, and serve */
-long nb_idle(struct nb_plan *plan)
+long nb_idle(struct nb_plan *plan, bool serves)
 {
 	nb_sys(__NR_prctl, PR_SET_CHILD_SUBREAPER, 1, 0);
 	nb_sys(__NR_setsid, 0, 0, 0);
-	settle(plan, -1);
+	settle(plan->ctl, -1);
+	if (!serves)
+		seal();
+	watch(-1, serves);
 	return 0;
 }
 
@@ -205,10 +290,11 @@ __attribute__((used)) void nb_init_main(long *sp)
 		nb_quit(2);
 	fd = number(argv[1]);
 	size = number(argv[2]);
-	/* all of it is read and written: a page fault each would cost more */
+	/* all of it is read and written: a page fault each would cost more;
+	 * shared with the parent, who looks for `failure` */
 	plan = (struct nb_plan *)nb_sys6(__NR_mmap, 0, size,
 					 PROT_READ | PROT_WRITE,
-					 MAP_PRIVATE | MAP_POPULATE, fd, 0);
+					 MAP_SHARED | MAP_POPULATE, fd, 0);
 	if ((unsigned long)plan > -4096UL)
 		nb_quit(2);
 	nb_sys(__NR_close, fd, 0, 0);

@@ -1,5 +1,5 @@
 /*
- * inside.c - methods of the handle of a process that idles: what it does for
+ * inside.c - methods of the handle of a process that serves: what it does for
  * its owner, see ask.h
  *
  * unix(7), mount_namespaces(7), network_namespaces(7)
@@ -18,8 +18,9 @@
 #endif
 
 /***
-What a process that idles does for its owner: it is inside, the owner is not,
-though it may all be his. Only of a handle that `spawn` gave, with `idle`.
+What a process that serves does for its owner: it is inside, the owner is not,
+though it may all be his. Only of a handle that `spawn` gave, with `idle` and
+`serves`.
 
 @submodule nsbox.sys.process
 */
@@ -28,8 +29,8 @@ static int check_ctl(lua_State *L)
 {
 	struct nb_process *p = luaL_checkudata(L, 1, NB_PROCESS);
 
-	if (p->l.ctl < 0 || !p->l.supervise)
-		return luaL_error(L, "the process is none that idles, or its "
+	if (p->l.ctl < 0 || !p->l.serves)
+		return luaL_error(L, "the process is none that serves, or its "
 				     "handle is closed");
 	return p->l.ctl;
 }

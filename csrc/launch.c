@@ -378,6 +378,30 @@ static bool await_word(const struct nb_launch *l)
 	}
 }
 
+/* whether the child, gone without a word, failed: see struct nb_plan */
+static bool failed_silently(struct nb_launch *l)
+{
+	struct nb_report r = l->plan->failure;
+
+	if (l->memory >= 0 &&
+	    pread(l->memory, &r, sizeof(r),
+		  offsetof(struct nb_plan, failure)) != sizeof(r))
+		return false;
+	if (r.said != NB_FAILED || r.step >= l->plan->nsteps)
+		return false;
+	l->step = (int)r.step;
+	l->detail = r.detail;
+	fail(l, r.value, NULL);
+	return true;
+}
+
+static void forget_memory(struct nb_launch *l)
+{
+	if (l->memory >= 0)
+		close(l->memory);
+	l->memory = -1;
+}
+
 /* until the program was exec'd (its end of the socket closes), the gate, the
  * supervisor's word, or a failure */
 static int listen_to(struct nb_launch *l)
@@ -400,6 +424,9 @@ static int listen_to(struct nb_launch *l)
 			if (l->gate || l->function)
 				return fail(l, ESRCH,
 					    l->gate ? "gate" : "started");
+			if (failed_silently(l))
+				return -1;
+			forget_memory(l);
 			nb_close(l->ctl);
 			l->ctl = -1;
 			return 0;
@@ -473,6 +500,7 @@ static int undo(struct nb_launch *l)
 		close(l->ctl);
 		l->ctl = -1;
 	}
+	forget_memory(l);
 	return -1;
 }
 
@@ -525,6 +553,10 @@ static int begin(struct nb_launch *l, char *stack)
 	fds[0] = plan->ctl;
 	fds[1] = plan->init_fd;
 	fds[2] = plan->memory_fd;
+	if (l->filtered && l->init && !l->supervise) {
+		l->memory = fds[2];
+		fds[2] = -1;
+	}
 	close_child_ends(fds);
 	if (l->pid < 0)
 		return -1;
@@ -544,7 +576,7 @@ int nb_launch(struct nb_launch *l)
 	bool ours;
 	int r;
 
-	l->pidfd = l->ctl = l->step = -1;
+	l->pidfd = l->ctl = l->memory = l->step = -1;
 	l->plan->ctl = l->plan->init_fd = l->plan->memory_fd = -1;
 	r = begin(l, stack);
 	if (r > 0)

@@ -25,6 +25,8 @@ struct nb_launch {
 	bool two_way;	/* the child waits for us: a socket, not a pipe */
 	bool init;	/* nsbox-init runs part of the plan */
 	bool supervise; /* and stays: STARTED comes instead of end of file */
+	bool serves;	/* and does what it is asked for: see ask.h */
+	bool filtered;	/* the program has a filter: its report may not come */
 	bool function;	/* fork(2): a Lua function takes over in the child */
 	bool gate;	/* it has yet to come to its gate */
 
@@ -32,6 +34,7 @@ struct nb_launch {
 	pid_t pid;
 	int pidfd;
 	int ctl;	   /* our end, kept for a gate or a supervisor */
+	int memory;	   /* the plan of a filtered one's nsbox-init */
 	bool gated;	   /* it waits at its gate */
 	int err;	   /* errno; 0 when it runs */
 	int step;	   /* which step of the plan failed, or -1 */

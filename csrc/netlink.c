@@ -94,7 +94,7 @@ Open a handle.
 @param[opt] where the network namespace: a handle of one, a process handle, a
   pid, or a path; absent: the caller's own. One whose user namespace belongs to
   the caller can be opened from outside
-@param[opt] by the process that idles (see @{nsbox.sys.process.spawn}) which
+@param[opt] by the process that serves (see @{nsbox.sys.process.spawn}) which
 goes there to make the socket: quicker than a child made for it
 @treturn nsbox.netlink
 @return[2] nil, message, errno: EPERM, ESRCH, ENOENT, EINVAL when it is no
@@ -111,8 +111,8 @@ static int netlink_open(lua_State *L)
 	if (!lua_isnoneornil(L, 2))
 		by = luaL_checkudata(L, 2, NB_PROCESS);
 	if (by) {
-		luaL_argcheck(L, by->l.ctl >= 0 && by->l.supervise, 2,
-			      "a process that idles expected");
+		luaL_argcheck(L, by->l.ctl >= 0 && by->l.serves, 2,
+			      "a process that serves expected");
 		where.ctl = by->l.ctl;
 	}
 

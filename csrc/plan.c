@@ -50,11 +50,13 @@ static void report(struct nb_plan *plan, enum nb_said said, uint32_t step,
 	r.step = step;
 	r.value = value;
 	r.detail = detail;
+	if (said == NB_FAILED) /* the write may be refused, or be the end */
+		plan->failure = r;
 	nb_sys(__NR_write, plan->ctl, &r, sizeof(r));
 }
 
-/* one byte from the parent; without a parent there is nothing to go on for */
-static long await(struct nb_plan *plan)
+/* without a parent there is nothing to go on for */
+long nb_await(struct nb_plan *plan)
 {
 	char byte;
 	long n;
@@ -166,7 +168,7 @@ static long do_fork(struct nb_plan *plan, uint32_t step, int sig)
 		report(plan, NB_FORKED, step, (int32_t)pid, 0);
 		nb_quit(0);
 	}
-	await(plan);
+	nb_await(plan);
 	return sig ? do_pdeathsig(plan, sig) : 0;
 }
 
@@ -230,13 +232,20 @@ static long do_bounding(uint64_t keep, uint32_t last)
 }
 
 static long do_caps(uint64_t permitted, uint64_t inheritable,
-		    uint64_t effective)
+		    uint64_t effective, bool all)
 {
 	struct __user_cap_header_struct h;
 	struct __user_cap_data_struct d[2];
+	long r;
 
 	h.version = _LINUX_CAPABILITY_VERSION_3;
 	h.pid = 0;
+	if (all) {
+		r = nb_sys(__NR_capget, &h, d, 0);
+		if (r < 0)
+			return r;
+		permitted |= d[0].permitted | (uint64_t)d[1].permitted << 32;
+	}
 	d[0].permitted = (uint32_t)permitted;
 	d[1].permitted = (uint32_t)(permitted >> 32);
 	d[0].inheritable = (uint32_t)inheritable;
@@ -436,14 +445,14 @@ static long do_exec(struct nb_plan *plan)
 
 #ifdef NB_INIT
 long nb_supervise(struct nb_plan *plan, uint32_t step); /* init.c */
-long nb_idle(struct nb_plan *plan);
+long nb_idle(struct nb_plan *plan, bool serves);
 #endif
 
 static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 {
 	if (s->flags & NB_OUTSIDE) { /* a failure is the parent's to tell */
 		report(plan, NB_WANTSTEP, i, 0, 0);
-		return await(plan);
+		return nb_await(plan);
 	}
 	switch ((enum nb_stepop)s->op) {
 	case NB_STEP_HOLD:
@@ -453,7 +462,7 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_SIGNALS:
 		return do_signals();
 	case NB_STEP_RELEASE:
-		return await(plan);
+		return nb_await(plan);
 	case NB_STEP_INIT:
 		return do_init(plan, s);
 	case NB_STEP_HARD:
@@ -470,7 +479,7 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 		return nb_sys(__NR_unshare, s->x, 0, 0);
 	case NB_STEP_NEEDMAPS:
 		report(plan, NB_WANTMAPS, i, 0, 0);
-		return await(plan);
+		return nb_await(plan);
 	case NB_STEP_FORK:
 		return do_fork(plan, i, (int)s->x);
 	case NB_STEP_UIDMAP:
@@ -506,7 +515,7 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_BOUNDING:
 		return do_bounding(s->x, plan->last_cap);
 	case NB_STEP_CAPS:
-		return do_caps(s->x, s->y, s->z);
+		return do_caps(s->x, s->y, s->z, s->flags & NB_PERMITTED);
 	case NB_STEP_AMBIENT:
 		if (s->flags & NB_EXECROOT &&
 		    nb_sys(__NR_geteuid, 0, 0, 0) == 0)
@@ -524,7 +533,7 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 		return do_keep(plan, s);
 	case NB_STEP_GATE:
 		report(plan, NB_READY, i, 0, 0);
-		return await(plan);
+		return nb_await(plan);
 	case NB_STEP_STARTED:
 		report(plan, NB_STARTED, i, 0, 0);
 		return 0;
@@ -536,7 +545,7 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 #endif
 	case NB_STEP_IDLE:
 #ifdef NB_INIT
-		return nb_idle(plan);
+		return nb_idle(plan, s->x);
 #else
 		return -ENOSYS;
 #endif

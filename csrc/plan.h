@@ -64,7 +64,7 @@
 	X(GATE, "gate")		/* report READY, wait for the word to go on */         \
 	X(STARTED, "started")	/* report that a Lua function takes over */    \
 	X(SUPERVISE, "fork")	/* nsbox-init stays as pid 1, its child goes on */  \
-	X(IDLE, "idle")		/* nsbox-init is all there is */               \
+	X(IDLE, "idle")		/* nsbox-init is all there is; x: it serves */ \
 	X(SETSID, "setsid")	/* */                                                \
 	X(SIGMASK, "sigmask")	/* none blocked */                              \
 	X(RLIMIT, "rlimits")	/* resource x: soft y, hard z */                 \
@@ -79,11 +79,12 @@ enum nb_stepop {
 };
 
 /* how a step takes a failure */
-#define NB_MISSING_OK 1	 /* a path that does not exist is fine */
-#define NB_TRY 2	 /* so is everything else */
-#define NB_RECURSIVE 4	 /* GRAB, ATTR: with all submounts */
-#define NB_OUTSIDE 2048	 /* the parent does it, who has the privilege */
-#define NB_EXECROOT 4096 /* AMBIENT: not for uid 0, to whom exec gives all */
+#define NB_MISSING_OK 1	  /* a path that does not exist is fine */
+#define NB_TRY 2	  /* so is everything else */
+#define NB_RECURSIVE 4	  /* GRAB, ATTR: with all submounts */
+#define NB_OUTSIDE 2048	  /* the parent does it, who has the privilege */
+#define NB_EXECROOT 4096  /* AMBIENT: not for uid 0, to whom exec gives all */
+#define NB_PERMITTED 8192 /* CAPS: what is permitted stays so, besides x */
 /* MOUNT, PLACE, with a root of the box's own: */
 #define NB_NOFOLLOW 8 /* no symbolic link may lead there */
 #define NB_MAKE 16    /* where it is missing, it is made */
@@ -112,24 +113,6 @@ struct nb_join {
 	int32_t fd, kind;
 };
 
-struct nb_plan {
-	uint32_t size;
-	uint32_t steps, nsteps; /* struct nb_step */
-	uint32_t argv, env;	/* uint64_t offsets, 0 ends; become pointers */
-	uint32_t path;		/* PATH to search, or 0 */
-	uint32_t init_argv;	/* argv of nsbox-init, like argv */
-	int32_t init_fd;	/* sealed image of nsbox-init, or -1 */
-	int32_t memory_fd;	/* this plan, for nsbox-init, or -1 */
-	int32_t ctl;		/* child's end of the control socket or pipe */
-	int32_t parent_ctl;	/* the parent's, to be closed by the child */
-	int32_t root;		/* the box's own, before PIVOT, or -1 */
-	int32_t null;		/* what covers files, once it was needed */
-	int32_t shares;		/* cleared by the kernel when the child stops
-				 * sharing our memory: it exec'd or ended */
-	uint32_t last_cap;	/* highest capability of this kernel */
-	uint64_t cloneflags;
-};
-
 /* what the child says on its end of the control socket */
 enum nb_said {
 	NB_FAILED = 1, /* step, value = errno; the child is ending */
@@ -146,6 +129,27 @@ struct nb_report {
 	uint32_t step;
 	int32_t value;
 	int32_t detail; /* JOIN: which of the descriptors */
+};
+
+struct nb_plan {
+	uint32_t size;
+	uint32_t steps, nsteps; /* struct nb_step */
+	uint32_t argv, env;	/* uint64_t offsets, 0 ends; become pointers */
+	uint32_t path;		/* PATH to search, or 0 */
+	uint32_t init_argv;	/* argv of nsbox-init, like argv */
+	int32_t init_fd;	/* sealed image of nsbox-init, or -1 */
+	int32_t memory_fd;	/* this plan, for nsbox-init, or -1 */
+	int32_t ctl;		/* child's end of the control socket or pipe */
+	int32_t parent_ctl;	/* the parent's, to be closed by the child */
+	int32_t root;		/* the box's own, before PIVOT, or -1 */
+	int32_t null;		/* what covers files, once it was needed */
+	int32_t shares;		/* cleared by the kernel when the child stops
+				 * sharing our memory: it exec'd or ended */
+	uint32_t last_cap;	/* highest capability of this kernel */
+	/* the report of a failure, which a filter may keep from being written;
+	 * said is 0 while there is none */
+	struct nb_report failure;
+	uint64_t cloneflags;
 };
 
 static inline void *nb_inplan(struct nb_plan *plan, uint32_t offset)
@@ -165,6 +169,9 @@ int nb_plan_run(struct nb_plan *plan, uint32_t from);
 
 /* ends the process, which a filter may refuse */
 void nb_quit(int code) __attribute__((noreturn));
+
+/* one byte from the parent; ends the process when there is no parent; 0 */
+long nb_await(struct nb_plan *plan);
 
 #define NB_CPUS 8192 /* the most that a kernel can have */
 

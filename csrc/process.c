@@ -36,7 +36,7 @@ struct nb_process *nb_newprocess(lua_State *L)
 	struct nb_process *p = lua_newuserdatauv(L, sizeof(*p), 1);
 
 	memset(p, 0, sizeof(*p));
-	p->h.fd = p->l.ctl = p->l.pidfd = p->l.via = -1;
+	p->h.fd = p->l.ctl = p->l.pidfd = p->l.memory = p->l.via = -1;
 	luaL_setmetatable(L, NB_PROCESS);
 	return p;
 }
@@ -77,7 +77,7 @@ that.  A failed spawn leaves nothing behind.
  `new` kinds of namespace to make; `join` list of namespaces to enter;
  `maps` `{ uid = ranges, gid = ranges, setgroups = "deny", newuidmap = path,
  newgidmap = path, via = process }`, a range being `{ inside, outside, length
-}`, `via` a process that idles in the user namespace around the new one;
+}`, `via` a process that serves in the user namespace around the new one;
  `hostname`; `time_offsets` `{ monotonic = seconds, boottime = seconds }`;
  `lo` bring up the loopback; `writes` list of `{ path, text, optional = }`;
  `mounts` list of `{ target =, source =, type =, flags =, data =, optional = }`,
@@ -97,8 +97,8 @@ that.  A failed spawn leaves nothing behind.
  `init` nsbox-init stays as its parent, reaps and forwards signals;
  `slave` the mounts of a new mount namespace get the caller's later ones, else
  they are private;
- `idle` nsbox-init is all there is, no `argv`: it does what it is asked for, see
- @{process:newnet}; `gate`
+ `idle` nsbox-init is all there is, no `argv`; with `serves` it does what it is
+ asked for, see @{process:newnet}; `gate`
 
 A root of its own is the tree that is placed with `root = true`, or a file
 system with `type` and that.  Each later `target` and `attr` is found inside
@@ -358,7 +358,9 @@ static int process_close(lua_State *L)
 		nb_close(p->h.fd);
 	if (p->l.ctl >= 0)
 		nb_close(p->l.ctl);
-	p->h.fd = p->l.ctl = -1;
+	if (p->l.memory >= 0)
+		nb_close(p->l.memory);
+	p->h.fd = p->l.ctl = p->l.memory = -1;
 	return 0;
 }
 

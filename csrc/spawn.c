@@ -29,41 +29,15 @@
 #define DEFAULT_PATH                                                           \
 	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-static const char *const plan_fields[] = {"argv",
-					  "env",
-					  "path",
-					  "cwd",
-					  "trycwd",
-					  "stdin",
-					  "stdout",
-					  "stderr",
-					  "keep",
-					  "new",
-					  "join",
-					  "maps",
-					  "hostname",
-					  "mounts",
-					  "writes",
-					  "lo",
-					  "time_offsets",
-					  "uid",
-					  "gid",
-					  "groups",
-					  "caps",
-					  "no_new_privs",
-					  "setsid",
-					  "pdeathsig",
-					  "init",
-					  "gate",
-					  "idle",
-					  "dumpable",
-					  "seccomp",
-					  "rlimits",
-					  "oom_score_adj",
-					  "nice",
-					  "affinity",
-					  "slave",
-					  NULL};
+static const char *const plan_fields[] = {
+    "argv",    "env",		"path",	    "cwd",	 "trycwd",
+    "stdin",   "stdout",	"stderr",   "keep",	 "new",
+    "join",    "maps",		"hostname", "mounts",	 "writes",
+    "lo",      "time_offsets",	"uid",	    "gid",	 "groups",
+    "caps",    "no_new_privs",	"setsid",   "pdeathsig", "init",
+    "gate",    "idle",		"serves",   "dumpable",	 "seccomp",
+    "rlimits", "oom_score_adj", "nice",	    "affinity",	 "slave",
+    NULL};
 static const char *const write_fields[] = {"1", "2", "optional", NULL};
 static const char *const time_fields[] = {"monotonic", "boottime", NULL};
 
@@ -326,7 +300,7 @@ static void add_program(struct nb_builder *b, bool idle)
 	if (idle) {
 		if (nb_hasfilter(b))
 			luaL_error(L, "seccomp: idle has no program to filter");
-		nb_step(b, NB_STEP_IDLE);
+		nb_stepx(b, NB_STEP_IDLE, b->l->serves);
 		return;
 	}
 	if (b->l->supervise) {
@@ -409,6 +383,8 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	idle = nb_fieldbool(L, t, "idle", false);
 	l->gate = nb_fieldbool(L, t, "gate", false);
 	l->supervise = idle || nb_fieldbool(L, t, "init", false);
+	l->serves = idle && nb_fieldbool(L, t, "serves", false);
+	l->filtered = nb_hasfilter(b);
 	l->init = !l->function && needs_init(b, njoins);
 
 	/* one clone makes all namespaces, unless others are joined before or

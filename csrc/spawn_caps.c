@@ -61,29 +61,23 @@ static bool no_new_privs(struct nb_builder *b)
 	return nb_fieldbool(b->L, b->table, "no_new_privs", false);
 }
 
-static uint64_t every(struct nb_builder *b)
-{
-	return ALL_CAPS >> (62 - nb_plan(b)->last_cap);
-}
-
-/* the sets of the table at t, and these permitted and effective ones */
-static struct nb_step *add_caps(struct nb_builder *b, int t, uint64_t permitted,
-				uint64_t effective)
+/* the sets of the table at t, and this effective one */
+static struct nb_step *add_caps(struct nb_builder *b, int t, uint64_t effective)
 {
 	uint64_t p = capfield(b, t, "permitted", 0);
 	uint64_t i = capfield(b, t, "inheritable", 0);
 	uint64_t e = capfield(b, t, "effective", p);
 	struct nb_step *s = nb_step(b, NB_STEP_CAPS);
 
-	s->x = p | permitted;
+	s->x = p;
 	s->y = i;
 	s->z = e | effective;
 	return s;
 }
 
-static void add_sets(struct nb_builder *b, int t)
+static void add_sets(struct nb_builder *b, int t, uint16_t flags)
 {
-	add_caps(b, t, 0, 0);
+	add_caps(b, t, 0)->flags = flags;
 	nb_stepx(b, NB_STEP_AMBIENT, capfield(b, t, "ambient", 0));
 }
 
@@ -94,14 +88,22 @@ static bool needs_admin(struct nb_builder *b)
 }
 
 /*
- * Whether the program's capabilities become its own only when all else is done.
- * An nsbox-init that stays has all of them permitted, none of the others
- * effective: a program that has less may not trace it, and make it do what the
- * filter, which is not on it, keeps the program from.
+ * Whether more stays permitted than the program gets, until all else is done.
+ * Who waits at a gate, or to watch, is not behind the filter, and there may be
+ * programs beside him: who has less may not trace him, and make him do what a
+ * filter keeps a program from.  See seal() in init.c.
  */
 static bool late(struct nb_builder *b)
 {
-	return b->l->supervise || needs_admin(b);
+	return b->l->supervise || b->l->gate || needs_admin(b);
+}
+
+/* exec takes what is not in the bounding set, and so needs no capset, which a
+ * filter may refuse */
+static bool ends_by_exec(struct nb_builder *b, int t)
+{
+	return !b->l->function && !(capfield(b, t, "bounding", ALL_CAPS) &
+				    ~capfield(b, t, "permitted", 0));
 }
 
 /* Where there is no such capability to raise, the filter's step says so. */
@@ -113,12 +115,12 @@ void nb_addlast(struct nb_builder *b)
 	if (lua_getfield(L, b->table, "caps") != LUA_TNIL)
 		t = lua_gettop(L);
 	if (t && needs_admin(b))
-		add_caps(b, t, every(b), UINT64_C(1) << CAP_SYS_ADMIN)->flags =
-		    NB_TRY;
+		add_caps(b, t, UINT64_C(1) << CAP_SYS_ADMIN)->flags =
+		    NB_PERMITTED | NB_TRY;
 	if (nb_hasfilter(b))
 		nb_putfilter(b);
-	if (t && late(b))
-		add_sets(b, t);
+	if (t && late(b) && !ends_by_exec(b, t))
+		add_sets(b, t, 0);
 	lua_pop(L, 1);
 }
 
@@ -150,10 +152,8 @@ void nb_addprivilege(struct nb_builder *b, int pdeathsig)
 		nb_stepx(b, NB_STEP_UID, uid);
 	if (t && has_uid)
 		nb_stepx(b, NB_STEP_KEEPCAPS, 0);
-	if (t && late(b))
-		add_caps(b, t, every(b), 0)->flags = NB_TRY;
-	else if (t)
-		add_sets(b, t);
+	if (t)
+		add_sets(b, t, late(b) ? NB_PERMITTED : 0);
 	lua_pop(L, 1);
 	/* a change of ids cleared it */
 	if ((has_uid || has_gid) && pdeathsig)

@@ -54,8 +54,8 @@ void nb_takemaps(struct nb_builder *b)
 	if (lua_getfield(L, t, "via") != LUA_TNIL) {
 		const struct nb_process *p = luaL_testudata(L, -1, NB_PROCESS);
 
-		if (!p || p->l.ctl < 0 || !p->l.supervise)
-			luaL_error(L, "maps: via: a process that idles");
+		if (!p || p->l.ctl < 0 || !p->l.serves)
+			luaL_error(L, "maps: via: a process that serves");
 		else
 			l->via = p->l.ctl;
 	}

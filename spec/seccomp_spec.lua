@@ -1,5 +1,6 @@
 -- The option `seccomp`: what a box refuses, and how that is changed.
 
+local blame = require "blame"
 local boxes = require "boxes"
 local dkjson = require "dkjson"
 local nsbox = require "nsbox"
@@ -64,9 +65,38 @@ describe("a default box", function()
     end))
     local idle <close> = nsbox.box { maps = "self" }
     assert.equal(WANT, idle:exec(command).stdout)
-    -- who set the box up is not filtered, and nobody inside has it do anything
-    assert.equal(mode "self", mode(idle.pid))
-    assert.equal(mode "self", mode(box.pid))
+  end)
+
+  it("is not to be had by having pid 1 do it, whoever may trace it", function()
+    local OWN = { "trace_init", "init_keyctl", "init_unshare", "init_chroot", "init_kill" }
+    for _, filter in ipairs { true, false } do
+      for _, program in ipairs { { "sleep", "1000", init = true }, {} } do
+        program.maps, program.caps, program.seccomp = "self", { "sys_ptrace" }, filter
+        local box <close> = nsbox.box(program):start()
+        local found = found_in(box:exec { ATTACK, table.unpack(OWN) }.stdout)
+        -- it can be traced, and signals what its tracer could as well
+        assert.equal("ok", found.trace_init)
+        for _, name in ipairs { "init_keyctl", "init_unshare", "init_chroot" } do
+          assert.equal(found.init_kill and "EPERM", found[name], name)
+        end
+        assert.equal(found.init_kill and "ok", found.init_kill)
+        -- kill and sys_ptrace
+        assert.matches("\nCapPrm:\t0000000000080020\nCapEff:\t0000000000000020\n",
+          slurp(("/proc/%d/status"):format(box.pid)))
+        assert.equal("2", mode(box.pid))
+      end
+    end
+  end)
+
+  it("is not to be had by having do it what waits at the gate", function()
+    for _, init in ipairs { false, true } do
+      local box <close> = nsbox.box { "sleep", "1000", maps = "self", init = init }
+      assert.equal("trace_init EPERM\n", box:exec { ATTACK, "trace_init" }.stdout)
+      local tracer <close> = nsbox.box { "sleep", "1000", init = init, caps = { "sys_ptrace" } }
+      blame.misuse(function() tracer:exec { ATTACK, "trace_init" } end, "exec: start it before")
+      blame.misuse(function() tracer:call(print) end, "call: start it before")
+      assert.equal(0, tracer:start():exec { "true" }.status)
+    end
   end)
 
   it("refuses all of them to what enters, and with a root of its own", function()
@@ -199,11 +229,53 @@ describe("the option seccomp", function()
     assert.matches("Inappropriate ioctl", message)
   end)
 
-  it("ends, whatever it refuses", function()
-    for _, filter in ipairs { { defaultAction = "SCMP_ACT_ERRNO" },
-      { deny = { "write", "exit_group" } } } do
-      local err = select(2, pcall(nsbox.run, { "/nonesuch", seccomp = filter, timeout = "60s" }))
-      assert.is_truthy(err)
+  -- in its caller's memory, in nsbox-init, below nsbox-init
+  local WAYS = { {}, { user = "1" }, { init = true }, { no_new_privs = false },
+    { no_new_privs = false, init = true } }
+
+  local function ways(filter, program)
+    local list = {}
+    for i, way in ipairs(WAYS) do
+      list[i] = { program, seccomp = filter, timeout = "60s", init = way.init,
+        no_new_privs = way.no_new_privs, user = cell:find "^root" and way.user or nil }
+    end
+    return list
+  end
+
+  it("tells why a program was not started, whatever it refuses", function()
+    for _, case in ipairs { { { deny = { "write", "exit_group" } }, "/nonesuch", "ENOENT" },
+      { { defaultAction = "SCMP_ACT_ERRNO", defaultErrnoRet = 18 }, "true", "EXDEV" },
+      { { deny = { "execve", "write" } }, "true", "EPERM", "seccomp filter has to allow it" },
+      { { deny = { "execve", "write" }, errno = "ENOSYS" }, "true", "ENOSYS",
+        "seccomp filter has to allow it" } } do
+      for _, o in ipairs(ways(case[1], case[2])) do
+        local err = boxes.failure(o)
+        assert.same({ case[3], "exec", case[2] }, { err.code, err.step, err.subject })
+        if case[4] then assert.matches(case[4], err.hint) end
+      end
+      local box <close> = nsbox.box { seccomp = case[1] }
+      assert.equal(case[3], blame.failure(function() box:exec { case[2] } end).code)
+      local waits <close> = nsbox.box { case[2], seccomp = case[1] }
+      assert.equal(case[3], blame.failure(function() waits:start() end).code)
+    end
+    local box <close> = nsbox.box { seccomp = { deny = { "execve", "execveat" } } }
+    assert.equal("fine", box:call(function() return "fine" end))
+  end)
+
+  it("does not stand in the way of who sets up the box", function()
+    for _, o in ipairs(ways({ deny = { "write", "read", "capset", "prctl", "kill", "wait4",
+      "setsid" } }, "/bin/true")) do
+      o.stderr = "null" -- it cannot read its libraries
+      local status, result = nsbox.run(o)
+      assert.equal("exit", result.reason, tostring(result))
+      assert.equal(127, status)
+    end
+    local caps = "grep -E '^Cap(Prm|Eff|Bnd|Inh|Amb):' /proc/self/status"
+    for _, o in ipairs(ways({ deny = { "capset" } }, "sh")) do
+      o[2], o[3], o.caps = "-c", caps, { "chown", "kill", ambient = "chown" }
+      local with = output(o)
+      o.seccomp, o.stdout = nil, nil
+      assert.equal(output(o), with)
     end
   end)
 

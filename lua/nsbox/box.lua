@@ -229,6 +229,15 @@ function Box:stop(o)
   return self._result
 end
 
+-- with all capabilities a filter is none that holds
+local function may_trace(caps)
+  for _, name in ipairs(caps and caps.permitted or {}) do
+    if name == "sys_ptrace" then
+      return true
+    end
+  end
+end
+
 -- how to enter: never with more than the box has
 local function place_of(self, op, level)
   if self._result or self._closed then
@@ -236,11 +245,15 @@ local function place_of(self, op, level)
   elseif look(self) then
     gone(self, op, "it has ended: ")
   end
+  local p, root = self._plan, ("/proc/%d/root"):format(self.pid)
+  if self._created and self._programs_filter and may_trace(p.caps) then
+    error(("%s: start it before: a program with sys_ptrace could trace what waits at the gate, "
+      .. "and has no filter yet"):format(op), level + 1)
+  end
   local join = {}
   for i, kind in ipairs(self.ns.kinds) do
     join[i] = self.ns._handles[kind]
   end
-  local p, root = self._plan, ("/proc/%d/root"):format(self.pid)
   local mapped = p.maps and true
   return {
     join = join, name = tostring(self), setsid = p.setsid,

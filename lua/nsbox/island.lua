@@ -302,8 +302,8 @@ end
 -- held here
 local function launch(op, maps)
   local stream = require "nsbox.stream"
-  return require("nsbox.process").start(op, { idle = true, new = KINDS, maps = maps, lo = true,
-    slave = true, pdeathsig = "KILL", writes = { { "/proc/sys/net/ipv4/ping_group_range",
+  return require("nsbox.process").start(op, { idle = true, serves = true, new = KINDS, maps = maps,
+    lo = true, slave = true, pdeathsig = "KILL", writes = { { "/proc/sys/net/ipv4/ping_group_range",
     groups(maps), optional = true } } }, stream.open({}, stream.NULL))
 end
 

@@ -196,6 +196,11 @@ local function no_format(context)
       .. "with one ({ \"sh\", \"" .. path .. "\" })"
 end
 
+local function own_filter(context)
+  return context.seccomp and "every program is started by execve: the box's seccomp filter has to "
+    .. "allow it, or there are none in it but functions (box:call)"
+end
+
 local M = {}
 
 M.exec = {
@@ -213,9 +218,11 @@ M.exec = {
   ETXTBSY = function()
     return "the file is open for writing somewhere"
   end,
-  EPERM = function()
-    return "the kernel refused the program: a security module, or the seccomp filter"
+  EPERM = function(context)
+    return own_filter(context)
+      or "the kernel refused the program: a security module, or the seccomp filter"
   end,
+  ENOSYS = own_filter,
 }
 
 M.cwd = {
