@@ -103,6 +103,12 @@ static long place_by_path(struct nb_plan *plan, struct nb_step *s,
 	return r;
 }
 
+/* who may not would fail at the first thing in it, and that be blamed */
+static long may_enter(const struct nb_plan *plan)
+{
+	return nb_sys(__NR_fchdir, plan->root, 0, 0);
+}
+
 /* over "/", from where it becomes the root */
 static long place_root(struct nb_plan *plan, struct nb_step *s,
 		       struct nb_step *from)
@@ -128,6 +134,9 @@ static long place_root(struct nb_plan *plan, struct nb_step *s,
 	if (r < 0)
 		return r;
 	plan->root = s->fd = (int32_t)r;
+	r = may_enter(plan);
+	if (r < 0)
+		return r;
 	/* a tree that came from the parent may be a peer of a mount there */
 	nb_fdpath(link, s->fd);
 	r = nb_sys5(__NR_mount, "none", link, "none", MS_PRIVATE_ | MS_REC,
@@ -164,9 +173,10 @@ static long do_mount(struct nb_plan *plan, struct nb_step *s)
 	if (r < 0)
 		return r;
 	s->fd = (int32_t)r;
-	if (s->flags & NB_ROOT)
-		plan->root = s->fd;
-	return 0;
+	if (!(s->flags & NB_ROOT))
+		return 0;
+	plan->root = s->fd;
+	return may_enter(plan);
 }
 
 static long do_attr(struct nb_plan *plan, struct nb_step *s)

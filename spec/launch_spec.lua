@@ -157,8 +157,8 @@ describe("a launch fails at every step and leaves nothing:", function()
     local steps = every(run)
     assert.same(list [[hold pdeathsig signals uid_map setgroups gid_map stdio caps ambient init
       ambient caps unshare time_offsets setns hostname mount mount bounding keepcaps setgid
-      setuid keepcaps caps pdeathsig no_new_privs cwd keep gate fork pdeathsig setsid sigmask
-      caps ambient exec]], steps)
+      setuid keepcaps caps ambient pdeathsig no_new_privs cwd keep gate fork pdeathsig setsid
+      sigmask caps ambient exec]], steps)
     parents(run, { "pipe", "clone" })
     local out = run "image:ENOSPC"
     assert.matches("^init\t28\tnothing left\tinit: No space left on device\n$", out)

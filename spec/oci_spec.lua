@@ -39,6 +39,15 @@ describe("nsbox.oci", function()
         group({ "clone" }, { action = "SCMP_ACT_KILL_PROCESS" }) })
     local profile = read({}, {}, { defaultErrnoRet = 95 })
     assert.same({ "errno", 95 }, { profile.action, profile.errno })
+    -- by name, as podman's file has it beside the number, which counts
+    profile = read({}, {}, { defaultErrno = "ENOSYS" })
+    assert.same({ "errno", 38 }, { profile.action, profile.errno })
+    assert.equal("read errno 13; write errno 1", rules { group({ "read" }, { errno = "EACCES",
+      action = "SCMP_ACT_ERRNO" }), group({ "write" }, { errno = "EACCES", errnoRet = 1,
+      action = "SCMP_ACT_ERRNO" }) })
+    -- no thread is there to be told, and a mitigation stays
+    assert.is_table(read({}, {}, { flags = { "SECCOMP_FILTER_FLAG_TSYNC",
+      "SECCOMP_FILTER_FLAG_SPEC_ALLOW" } }))
     profile = read({}, {}, { defaultAction = "SCMP_ACT_KILL" })
     assert.same({ "kill_thread" }, { profile.action, profile.errno })
   end)
@@ -76,6 +85,10 @@ describe("nsbox.oci", function()
   it("reads architectures, in both forms", function()
     local profile = read({}, {}, { architectures = { "SCMP_ARCH_X86_64", "SCMP_ARCH_X32" } })
     assert.same({ "x86_64", "x32" }, profile.arches)
+    -- those that this kernel does not run have no calls
+    profile = read({}, {}, { architectures = { "SCMP_ARCH_S390X", "SCMP_ARCH_AARCH64",
+      "SCMP_ARCH_X86_64", "SCMP_ARCH_MIPS" } })
+    assert.same({ "x86_64" }, profile.arches)
     profile = read({}, {}, { archMap = {
       { architecture = "SCMP_ARCH_AARCH64", subArchitectures = { "SCMP_ARCH_ARM" } },
       { architecture = "SCMP_ARCH_X86_64", subArchitectures = { "SCMP_ARCH_X86" } } } })
@@ -137,7 +150,20 @@ describe("nsbox.oci", function()
     end
     wrong("syscalls[1]: more than 65536 rules", { group(names) })
     wrong("unknown option 'listenerPath'", {}, {}, { listenerPath = "/x" })
-    wrong("unknown option 'flags'", {}, {}, { flags = {} })
+    wrong("flags: expected a list, got true", {}, {}, { flags = true })
+    wrong("flags[1]: expected a word, got a number", {}, {}, { flags = { 1 } })
+    wrong("flags[1]: expected one of 'SECCOMP_FILTER_FLAG_SPEC_ALLOW', "
+      .. "'SECCOMP_FILTER_FLAG_TSYNC', got 'SCMP_FILTER_FLAG_TSYNC' (did you mean "
+      .. "'SECCOMP_FILTER_FLAG_TSYNC'?)", {}, {},
+      { flags = { "SCMP_FILTER_FLAG_TSYNC" } })
+    wrong("flags[2]: 'SECCOMP_FILTER_FLAG_LOG' is not supported: refusals are not logged", {}, {},
+      { flags = { "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG" } })
+    wrong("flags[1]: 'SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV' is not supported: there is no "
+      .. "SCMP_ACT_NOTIFY", {}, {}, { flags = { "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" } })
+    wrong("defaultErrno: expected a name like 'EPERM', got 'EFOO'", {}, {},
+      { defaultErrno = "EFOO" })
+    wrong("syscalls[1].errno: expected a name like 'EPERM', got '3'",
+      { group({ "read" }, { action = "SCMP_ACT_ERRNO", errno = 3 }) })
   end)
 
   it("takes an architecture once, however often it is named", function()
@@ -154,7 +180,8 @@ describe("nsbox.oci", function()
     local ok, message = pcall(require("nsbox.sys.seccomp").calls, "none")
     assert.is_false(ok)
     for name in message:match "known: ([^)]*)":gmatch "[%w_]+" do
-      local profile = read({}, {}, { architectures = { "SCMP_ARCH_" .. name:upper() } })
+      local profile = oci.read({ defaultAction = "SCMP_ACT_ERRNO", architectures = { "SCMP_ARCH_"
+        .. name:upper() } }, {}, name, KNOWN)
       assert.same({ name }, profile.arches)
     end
   end)

@@ -615,6 +615,7 @@ describe("nsbox.rootfs.unpack", function()
   it("says what it was given", function()
     misuse(function() nsbox.rootfs.unpack() end, "argument 1: expected a path, got boolean")
     misuse(function() nsbox.rootfs.unpack("/x", "") end, "argument 2: expected a path, got an")
+    misuse(function() nsbox.rootfs.unpack("/x", "/y", {}) end, "and no options")
   end)
 
   it("says which archive is none", function()
@@ -640,6 +641,39 @@ describe("nsbox.rootfs.unpack", function()
     end).detail)
     r:close()
     w:close()
+  end)
+
+  it("reads what tar and its helpers say of a damaged archive, and takes no directory for one",
+    function()
+      needs("maps", "procmount", "rootfs")
+      local dir = tmpdir()
+      assert(os.execute(("cd %s && mkdir in && head -c 300000 /dev/urandom >in/f && "
+        .. "tar -C in -cf x.tar . && gzip -k x.tar && xz -k x.tar && "
+        .. "for k in .gz .xz ''; do head -c 100000 x.tar$k >cut$k; done"):format(dir)))
+      for file, want in pairs { ["cut.gz"] = "gzip: unexpected end of file",
+        ["cut.xz"] = "xz: Unexpected end of input", cut = "tar: Unexpected EOF in archive" } do
+        local err = failure(function() nsbox.rootfs.unpack(dir .. "/" .. file, dir .. "/to") end)
+        assert.equal("the archive is damaged: " .. want, err.detail)
+        assert.equal(dir .. "/" .. file, err.subject)
+      end
+      failure(function() nsbox.rootfs.unpack(dir .. "/in", dir .. "/to") end, "EISDIR")
+    end)
+
+  it("leaves out devices, wherever they are #root", function()
+    needs("root", "procmount", "rootfs", "idmap")
+    local dir = tmpdir()
+    local name = "b: Cannot mknod: Operation not permitted"
+    assert(os.execute(("cd %s && mkdir -p in/a in/z && mknod in/a/null c 1 3 && "
+      .. "mknod 'in/%s' b 7 0 && touch in/z/f && mkfifo in/z/fifo && tar -C in -cf x.tar ."):format(
+      dir, name)))
+    nsbox.rootfs.unpack(dir .. "/x.tar", dir .. "/to")
+    assert.same({ "a", "z" }, entries(dir .. "/to"))
+    assert.same({}, entries(dir .. "/to/a"))
+    assert.same({ "f", "fifo" }, entries(dir .. "/to/z"))
+    -- what else is wrong still counts
+    assert(os.execute(("cd %s && rm -rf to && mkdir -p to/z/f/x"):format(dir)))
+    local err = failure(function() nsbox.rootfs.unpack(dir .. "/x.tar", dir .. "/to") end)
+    assert.equal("tar: ./z/f: Cannot open: File exists", err.detail)
   end)
 
   it("leaves out what is in its dev, and in no other directory of that name", function()
@@ -694,6 +728,23 @@ end)
 
 describe("rootfs of root's box #root", function()
   needs("root", "procmount", "rootfs", "idmap")
+
+  it("is named when the box's root may not enter it", function()
+    local root = make()
+    assert(os.execute("chmod 700 " .. root))
+    for _, bare in ipairs { false, true } do
+      local err = failure(function()
+        nsbox.run { "true", rootfs = { root, idmap = false }, bare = bare }
+      end, "EACCES")
+      assert.same({ "bind", root }, { err.step, err.subject })
+      assert.matches(root .. " has mode 0700 and belongs to uid 0 outside", err.hint, 1, true)
+    end
+    local err = failure(function()
+      nsbox.run { "true", rootfs = { root, idmap = false }, overlay = "tmp" }
+    end, "EACCES")
+    assert.matches(root .. " has mode 0700 and belongs to uid 0 outside", err.hint, 1, true)
+    assert.equal(0, (nsbox.run { "true", rootfs = root }))
+  end)
 
   it("is shown by other ids", function()
     local root = make()

@@ -325,6 +325,69 @@ describe("the option seccomp", function()
     assert.matches("Inappropriate ioctl", text)
   end)
 
+  -- what Docker and podman ship, in their shape: groups for some capabilities, kernels and
+  -- architectures, a map of these, names of newer kernels
+  local function shipped()
+    local names = { "ioctl", "from_the_future" }
+    for name in require("nsbox.policy").allow:gmatch "%S+" do
+      names[#names + 1] = name ~= "ptrace" and name or nil
+    end
+    local function arg(index, value, op)
+      return { { index = index, value = value, valueTwo = 0, op = "SCMP_CMP_" .. op } }
+    end
+    local function group(t)
+      t.action = t.action or "SCMP_ACT_ALLOW"
+      t.comment, t.args = t.comment or "", t.args or {}
+      t.includes, t.excludes = t.includes or {}, t.excludes or {}
+      return t
+    end
+    local function only(...) return { caps = { ... } } end
+    local NEW <const> = 2114060288
+    return { defaultAction = "SCMP_ACT_ERRNO", defaultErrnoRet = 38, defaultErrno = "ENOSYS",
+      archMap = { { architecture = "SCMP_ARCH_X86_64", subArchitectures = { "SCMP_ARCH_X86",
+        "SCMP_ARCH_X32" } }, { architecture = "SCMP_ARCH_AARCH64", subArchitectures = {
+        "SCMP_ARCH_ARM" } }, { architecture = "SCMP_ARCH_MIPS64", subArchitectures = {
+        "SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64N32" } }, { architecture = "SCMP_ARCH_S390X",
+        subArchitectures = { "SCMP_ARCH_S390" } }, { architecture = "SCMP_ARCH_RISCV64",
+        subArchitectures = dkjson.null } },
+      syscalls = { group { names = names },
+        group { names = { "ptrace" }, includes = { minKernel = "4.8" } },
+        group { names = { "socket" }, args = arg(0, 40, "NE") },
+        group { names = { "personality" }, args = arg(0, 0, "EQ") },
+        group { names = { "personality" }, args = arg(0, 4294967295, "EQ") },
+        group { names = { "swapcontext" }, includes = { arches = { "ppc64le" } } },
+        group { names = { "arch_prctl" }, includes = { arches = { "amd64", "x32" } } },
+        group { names = { "clone", "clone3", "mount", "setns", "unshare" },
+          includes = only "CAP_SYS_ADMIN" },
+        group { names = { "clone" }, args = arg(0, NEW, "MASKED_EQ"), excludes = {
+          caps = { "CAP_SYS_ADMIN" }, arches = { "s390", "s390x" } } },
+        group { names = { "clone" }, args = arg(1, NEW, "MASKED_EQ"), excludes = only
+          "CAP_SYS_ADMIN", includes = { arches = { "s390", "s390x" } }, comment = "other order" },
+        group { names = { "clone3" }, action = "SCMP_ACT_ERRNO", errnoRet = 38, errno = "ENOSYS",
+          excludes = only "CAP_SYS_ADMIN" },
+        group { names = { "unshare", "setns", "mount" }, action = "SCMP_ACT_ERRNO", errnoRet = 1,
+          errno = "EPERM", excludes = only "CAP_SYS_ADMIN" } } }
+  end
+
+  it("takes what Docker and podman ship, and what they make of it", function()
+    local path = tmpdir() .. "/seccomp.json"
+    local made = shipped()
+    made.archMap, made.flags = nil, { "SECCOMP_FILTER_FLAG_TSYNC" }
+    made.architectures = { "SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32",
+      "SCMP_ARCH_AARCH64", "SCMP_ARCH_S390X", "SCMP_ARCH_MIPS" }
+    local NAMES <const> = ATTACK .. " unshare_user clone_user clone3 setns mount keyctl af_vsock"
+    for _, profile in ipairs { shipped(), made } do
+      spew(path, dkjson.encode(profile))
+      for _, o in ipairs { {}, { init = true }, { no_new_privs = false, init = true } } do
+        o[1], o[2], o[3], o.seccomp = "sh", "-c", NAMES .. "; " .. STATUS, path
+        assert.equal("unshare_user EPERM\nclone_user ENOSYS\nclone3 ENOSYS\nsetns EPERM\n"
+          .. "mount EPERM\nkeyctl ENOSYS\naf_vsock ENOSYS\n1\n", (output(o)))
+      end
+      local text = output { "sh", "-c", NAMES, seccomp = path, caps = { "sys_admin" } }
+      assert.matches("^unshare_user ok\nclone_user ok\n", text)
+    end
+  end)
+
   it("blames a file that is none", function()
     local dir = tmpdir()
     local function fails(text, want)

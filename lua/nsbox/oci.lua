@@ -1,7 +1,9 @@
 --- Seccomp profiles as container runtimes have them, for libseccomp.
 --
 -- The `linux.seccomp` of an OCI configuration, and Docker's files, which add to each group of
--- calls for whom it is: capabilities, architectures, kernels.
+-- calls for whom it is: capabilities, architectures, kernels. Architectures whose programs this
+-- kernel does not run have no calls to allow. Of `flags`, SECCOMP_FILTER_FLAG_TSYNC is without
+-- effect, and SECCOMP_FILTER_FLAG_SPEC_ALLOW as well: the mitigation stays.
 --
 -- @internal nsbox.oci
 
@@ -27,13 +29,20 @@ local function set(words)
   return known
 end
 
-local PROFILE <const> = set "defaultAction defaultErrnoRet architectures archMap syscalls"
-local GROUP <const> = set "names name action errnoRet args comment includes excludes"
+local PROFILE <const> = set(
+  "defaultAction defaultErrnoRet defaultErrno architectures archMap syscalls flags")
+local GROUP <const> = set "names name action errnoRet errno args comment includes excludes"
 local ARGUMENT <const> = set "index value valueTwo op"
 local CONDITIONS <const> = set "caps arches minKernel"
 -- what csrc/seccomp.c knows
 local ARCHES <const> = set("aarch64 arm mips mips64 mips64n32 mipsel mipsel64 mipsel64n32 parisc "
   .. "parisc64 ppc ppc64 ppc64le riscv64 s390 s390x x32 x86 x86_64")
+-- what a kernel runs beside its own; calls of others there are none
+local RUNS <const> = { x86_64 = { x86 = true, x32 = true }, aarch64 = { arm = true } }
+-- one is for threads, of which there are no more yet; one would take a mitigation away
+local FLAGS <const> = set "SECCOMP_FILTER_FLAG_TSYNC SECCOMP_FILTER_FLAG_SPEC_ALLOW"
+local NO_FLAGS <const> = { SECCOMP_FILTER_FLAG_LOG = "refusals are not logged",
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = "there is no SCMP_ACT_NOTIFY" }
 local MOST_ERRNO <const>, MOST_RULES <const> = 4095, 65536
 local MAP <const> = set "architecture subArchitectures"
 
@@ -90,9 +99,21 @@ local function integer(value, where, default)
   return number
 end
 
-local function action(name, errno, where, of)
+-- of two forms the number counts; the name is podman's
+local function errno_of(number, name, where)
+  if null(number) and not null(name) then
+    local found = type(name) == "string" and require("nsbox.sys.errno")[name]
+    if not math.type(found) then
+      wrong(where:gsub("Ret$", ""), mistake.bad("a name like 'EPERM'", tostring(name)))
+    end
+    return found
+  end
+  return integer(number, where, 1)
+end
+
+local function action(name, errno, errno_name, where, of)
   local known = word(name, ACTIONS, where)
-  local number = known == "errno" and integer(errno, of, 1) or nil
+  local number = known == "errno" and errno_of(errno, errno_name, of) or nil
   if number and (number < 0 or number > MOST_ERRNO) then
     wrong(of, mistake.out_of_range(number, { min = 0, max = MOST_ERRNO }))
   end
@@ -188,7 +209,8 @@ end
 
 local function add_group(profile, group, where, has, native, known)
   fields(group, GROUP, where)
-  local does = action(group.action, group.errnoRet, where .. ".action", where .. ".errnoRet")
+  local does = action(group.action, group.errnoRet, group.errno, where .. ".action",
+    where .. ".errnoRet")
   local args, twice = arguments(group, where)
   local included = conditions(group.includes, where .. ".includes", has, native)
   local _, excluded = conditions(group.excludes, where .. ".excludes", has, native)
@@ -215,8 +237,9 @@ end
 
 local function add_arches(profile, t, native)
   local of, seen = {}, {}
+  local runs = RUNS[native] or {}
   local function add(arch)
-    if not seen[arch] then
+    if not seen[arch] and (arch == native or runs[arch]) then
       seen[arch], of[#of + 1] = true, arch
     end
   end
@@ -233,6 +256,16 @@ local function add_arches(profile, t, native)
     end
   end
   profile.arches = of
+end
+
+local function check_flags(flags)
+  for i, flag in ipairs(list(flags, "flags")) do
+    local where = ("flags[%d]"):format(i)
+    if NO_FLAGS[flag] then
+      wrong(where, ("'%s' is not supported: %s"):format(flag, NO_FLAGS[flag]))
+    end
+    word(flag, FLAGS, where)
+  end
 end
 
 --- Whether a table is such a profile.
@@ -253,7 +286,9 @@ end
 function M.read(t, has, native, known)
   local ok, result = pcall(function()
     fields(t, PROFILE, "")
-    local profile = action(t.defaultAction, t.defaultErrnoRet, "defaultAction", "defaultErrnoRet")
+    local profile = action(t.defaultAction, t.defaultErrnoRet, t.defaultErrno, "defaultAction",
+      "defaultErrnoRet")
+    check_flags(t.flags)
     profile.rules = {}
     add_arches(profile, t, native)
     for i, group in ipairs(list(t.syscalls, "syscalls")) do

@@ -16,11 +16,13 @@ local function raise(subject, detail, errno, result)
 end
 
 local function open(tarball)
+  local head
   local file, message, errno = io.open(tarball, "rb")
-  local head = file and file:read(6)
+  if file then
+    head, message, errno = file:read(6)
+  end
   if not head then
-    raise(tarball, file and "the archive is empty"
-      or message:gsub("^.*: ", ""), errno)
+    raise(tarball, message and message:gsub("^.*: ", "") or "the archive is empty", errno)
   end
   if not file:seek "set" then
     raise(tarball, "a pipe, or what has no beginning to go back to: unpack takes a file")
@@ -46,23 +48,61 @@ local function binds(dir, to)
   return list
 end
 
+-- what programs that unpack begin with when they complain, and how they are to be read
+local UNPACKERS <const> = { { "^gzip: stdin: ", "gzip: " }, { "^bzip2: ", "bzip2: " },
+  { "^xz: %(stdin%): ", "xz: " }, { "^/%*stdin%*\\ : ", "zstd: " },
+  { "^tar: Unexpected EOF", "tar: Unexpected EOF" } }
+
+-- a line of tar's, or of who unpacks for it
+local function reading(line)
+  for _, it in ipairs(UNPACKERS) do
+    if line:find(it[1]) then
+      return "the archive is damaged: " .. line:gsub(it[1], it[2])
+    end
+  end
+  return line:find "^tar[: ]" and line or "tar: " .. line
+end
+
+local NO_DEVICE <const> = "^tar: .*: Cannot mknod: Operation not permitted$"
+local SUMMARY <const> = "tar: Exiting with failure status due to previous errors"
+
+-- what is wrong, nil: nothing but devices, which are to be left out. tar goes on after these;
+-- it writes a name on one line, whatever is in it
+local function complaint(result)
+  local devices = false
+  for line in result.stderr:gmatch "%S[^\n]*" do
+    local device = line:find(NO_DEVICE) ~= nil
+    devices = devices or device
+    if not device and line ~= SUMMARY then
+      return reading(line)
+    end
+  end
+  if not devices or result.reason ~= "exit" or result.truncated then
+    return "tar: " .. tostring(result)
+  end
+end
+
 --- Unpacks an archive of a root file system, by tar in a box that sees programs, the archive
 -- and the directory, and can write nowhere else.
 --
 -- As root the files have the owners that the archive says; of an ordinary user all are
--- his. Devices are left out: nobody in a box can make one, and a box has a /dev of its own.
+-- his. Devices are left out, wherever they are, and all that is in dev: nobody in a box can
+-- make one, and a box has a /dev of its own.
 --
 -- tar(1)
 -- @tparam string tarball its name; also compressed
 -- @tparam string dir which is made when it is missing
 -- @treturn string dir
 -- @raise an `nsbox.Error` with what tar says; what it wrote until then stays
-function M.unpack(tarball, dir)
+function M.unpack(tarball, dir, ...)
   for i, value in ipairs { tarball or false, dir or false } do
     if type(value) ~= "string" or value == "" then
       error(("rootfs.unpack: argument %d: expected a path, got %s"):format(i,
         type(value) == "string" and "an empty string" or type(value)), 2)
     end
+  end
+  if select("#", ...) > 0 then
+    error("rootfs.unpack: takes an archive and a directory, and no options", 2)
   end
   local file <close>, option = open(tarball)
   local lfs = require "lfs"
@@ -76,9 +116,9 @@ function M.unpack(tarball, dir)
     "--exclude=./dev/*", privileged and "--same-owner" or "--no-same-owner", option,
     rootfs = { ro = true }, bind = binds(dir, "/to"), cwd = "/to", stdin = file, stdout = "null",
     stderr = "capture" }
-  if not result.ok then
-    local said = result.stderr:match "%S[^\n]*" or tostring(result)
-    raise(tarball, said:find "^tar: " and said or "tar: " .. said, nil, result)
+  local wrong = not result.ok and complaint(result)
+  if wrong then
+    raise(tarball, wrong, nil, result)
   end
   return dir
 end

@@ -228,12 +228,36 @@ local function with_common(texts)
   return setmetatable(texts, { __index = common })
 end
 
+-- a directory that not everybody may pass through
+local function closed(dir)
+  local stat = machine.stat(dir)
+  if stat and stat.type == "directory" and stat.mode & 1 == 0 then
+    return ("%s has mode %04o and belongs to uid %d outside: the box's root, who is another one "
+      .. "outside, may not pass through it; give it the x bit, or map its owner"):format(dir,
+      stat.mode & 4095, stat.uid)
+  end
+end
+
+-- what an overlay is made of
+local function closed_layer(context)
+  for _, mount in ipairs(context.mounts or {}) do
+    for dirs in (mount.type == "overlay" and mount.data or ""):gmatch "%f[%w]%w+dir=([^,]*)" do
+      for dir in dirs:gmatch "[^:]+" do
+        local text = closed(dir)
+        if text then
+          return text
+        end
+      end
+    end
+  end
+end
+
 local M = {}
 
 M.mount = with_common {
   EPERM = mount_refused,
   EACCES = function(context)
-    return unmakeable(context) or mount_refused(context)
+    return closed_layer(context) or unmakeable(context) or mount_refused(context)
   end,
   EINVAL = mount_invalid,
   EBUSY = function()
@@ -299,20 +323,17 @@ local function bind_not_directory(context)
     .. "was to be mounted on a file"):format(context.subject or "")
 end
 
--- the first directory on the way that not everybody may pass through
+-- the first directory on the way, or the path itself, that not everybody may pass through
 local function bind_denied(context)
   local path = context.subject or ""
   local text = unmakeable(context)
   if text then
     return text
   end
-  for at in path:gmatch "()/" do
-    local parent = at == 1 and "/" or path:sub(1, at - 1)
-    local stat = machine.stat(parent)
-    if stat and stat.type == "directory" and stat.mode & 1 == 0 then
-      return ("%s has mode %04o and belongs to uid %d outside: the box's root, who is another one "
-        .. "outside, may not pass through it; give it the x bit, or map its owner"):format(parent,
-        stat.mode & 4095, stat.uid)
+  for at in (path .. "/"):gmatch "()/" do
+    text = closed(at == 1 and "/" or path:sub(1, at - 1))
+    if text then
+      return text
     end
   end
   return ("the box's root may not pass through a directory above %s"):format(path)
