@@ -288,8 +288,9 @@ $(BUILD)/fuzz.a: $(FUZZ_OBJ)
 	$(AR) rcs $@ $^
 
 $(TARGETS:%=$(BUILD)/%): $(BUILD)/%: spec/fuzz/host.c $$(wildcard spec/fuzz/$$*.c) \
-		$(BUILD)/fuzz.a $(wildcard spec/fuzz/*.h) csrc/serve.c csrc/setattr.c
-	$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(SAN) -fsanitize=fuzzer -DFUZZ_TARGET='"$*"' -o $@ \
+		$(BUILD)/fuzz.a $(wildcard spec/fuzz/*.h) csrc/serve.c csrc/setattr.c \
+		csrc/nsscan.c csrc/nl_iptables.c
+	$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(NL_CFLAGS) $(SAN) -fsanitize=fuzzer -DFUZZ_TARGET='"$*"' -o $@ \
 		$(filter spec/fuzz/%.c,$^) $(BUILD)/fuzz.a $(IMAGES) \
 		$(if $(filter netlink,$*),-Wl$(comma)--wrap=send$(comma)--wrap=recvmsg) \
 		$(shell pkg-config --libs lua5.4) $(NL_LIBS) $(SECCOMP_LIBS) -lcap

@@ -23,6 +23,8 @@
 @submodule nsbox.sys.netlink
 */
 
+#define MOST (512U << 20) /* bytes of a table, as the kernel has it */
+
 /* the two families differ in the layout of an entry */
 struct layout {
 	int domain, level, info, entries;
@@ -108,6 +110,8 @@ static int get(int fd, const struct layout *l, struct filter *f)
 	strcpy(f->info.name, "filter");
 	if (getsockopt(fd, l->level, l->info, &f->info, &len) < 0)
 		return errno;
+	if (f->info.size > MOST)
+		return EFBIG;
 	len = (socklen_t)(sizeof(*f->entries) + f->info.size);
 	f->entries = calloc(1, len);
 	if (!f->entries)

@@ -177,7 +177,7 @@ static int by_identity(const void *a, const void *b)
 		return x->inode < y->inode ? -1 : 1;
 	if (x->pid != y->pid)
 		return x->pid < y->pid ? -1 : 1;
-	return x->fd - y->fd;
+	return (x->fd > y->fd) - (x->fd < y->fd);
 }
 
 static int sightings_gc(lua_State *L)
@@ -260,7 +260,8 @@ static int ns_scan(lua_State *L)
 
 	if (s->err)
 		return nb_fail(L, s->err, "/proc");
-	qsort(s->list, s->n, sizeof(*s->list), by_identity);
+	if (s->n > 0)
+		qsort(s->list, s->n, sizeof(*s->list), by_identity);
 	lua_newtable(L);
 	for (size_t i = 0; i < s->n;) {
 		i += push_record(L, s, i);
