@@ -122,11 +122,12 @@ static void forward(int signals, int ctl, long program)
  * of that */
 static const struct sock_filter watching[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 0, 10),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 0, 11),
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-    CALL(read, 9),
-    CALL(write, 8),
-    CALL(close, 7),
+    CALL(read, 10),
+    CALL(write, 9),
+    CALL(close, 8),
+    CALL(munmap, 7),
     CALL(ppoll, 6),
     CALL(wait4, 5),
     CALL(kill, 4),
@@ -218,6 +219,12 @@ static void settle(int ctl, int fd)
 	nb_sys(__NR_chdir, "/", 0, 0);
 }
 
+/* some pages, for as long as we stay */
+static void forget(struct nb_plan *plan)
+{
+	nb_sys(__NR_munmap, plan, plan->size, 0);
+}
+
 /*
  * The program becomes our child and runs the rest of the plan; it reports to
  * us, on a socket that its exec closes, and we to the parent.  It does not go
@@ -255,6 +262,7 @@ long nb_supervise(struct nb_plan *plan, uint32_t step)
 		nb_quit(1);
 	}
 	nb_sys(__NR_close, PROGRAM, 0, 0);
+	forget(plan);
 	watch(pid, false);
 	return 0;
 }
@@ -265,6 +273,7 @@ long nb_idle(struct nb_plan *plan, bool serves)
 	nb_sys(__NR_prctl, PR_SET_CHILD_SUBREAPER, 1, 0);
 	nb_sys(__NR_setsid, 0, 0, 0);
 	settle(plan->ctl, -1);
+	forget(plan);
 	if (!serves)
 		seal();
 	watch(-1, serves);
