@@ -172,6 +172,9 @@ static int open_inside(int root, const char *path, int flags)
 		errno = (int)-at;
 		return -1;
 	}
+	/* it is one already, and there may be no /proc to open it by */
+	if (flags & O_PATH && !(flags & O_DIRECTORY))
+		return (int)at;
 	nb_fdpath(link, (int)at);
 	fd = open(link, flags);
 	err = errno;

@@ -3,11 +3,12 @@
  *
  * What a journal and a pin need beyond open and write: a directory with its
  * mode from the start, a file that is complete before it has a name, a lock;
- * and connecting to a name. open(2), linkat(2), mkdir(2), flock(2),
- * ftruncate(2), unix(7)
+ * and connecting to a name. open(2), linkat(2), mkdir(2), readlink(2),
+ * flock(2), ftruncate(2), unix(7)
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -19,7 +20,7 @@
 #include "nb.h"
 
 static const struct nb_word locks[] = {
-    {"exclusive", LOCK_EX}, {"shared", LOCK_SH}, {NULL, 0}};
+    {"exclusive", LOCK_EX}, {"shared", LOCK_SH}, {"none", LOCK_UN}, {NULL, 0}};
 
 /***
 Names in a file system and locks.
@@ -47,10 +48,11 @@ static int fd_mkdir(lua_State *L)
 }
 
 /***
- * Locks an open file, without waiting; closing its last descriptor unlocks it.
+ * Locks an open file, without waiting; closing its last descriptor unlocks it,
+ * and so does `none`, whoever has another one.
  * @function flock
  * @param fd a descriptor
- * @tparam[opt="exclusive"] string how `exclusive` or `shared`
+ * @tparam[opt="exclusive"] string how `exclusive`, `shared` or `none`
  * @treturn boolean true
  * @return[2] nil, message, errno: EAGAIN when somebody else holds it
  * @see flock(2)
@@ -140,8 +142,32 @@ static int fd_connect(lua_State *L)
 	return 1;
 }
 
-const luaL_Reg nb_filefuncs[] = {
-    {"connect", fd_connect}, {"mkdir", fd_mkdir}, {NULL, NULL}};
+/***
+ * Reads a symbolic link.
+ * @function readlink
+ * @tparam string path
+ * @treturn string where it leads to; a link of /proc: the path of what it means
+ * @return[2] nil, message, errno
+ * @see readlink(2)
+ */
+static int fd_readlink(lua_State *L)
+{
+	const char *path = nb_checkpath(L, 1);
+	char target[PATH_MAX];
+	ssize_t n;
+
+	n = readlink(path, target, sizeof(target));
+
+	if (n < 0)
+		return nb_fail(L, errno, path);
+	lua_pushlstring(L, target, (size_t)n);
+	return 1;
+}
+
+const luaL_Reg nb_filefuncs[] = {{"connect", fd_connect},
+				 {"mkdir", fd_mkdir},
+				 {"readlink", fd_readlink},
+				 {NULL, NULL}};
 const luaL_Reg nb_filemethods[] = {{"flock", fd_flock},
 				   {"link", fd_link},
 				   {"truncate", fd_truncate},

@@ -153,6 +153,26 @@ static int process_getcwd(lua_State *L)
 }
 
 /***
+Go to another working directory.
+@function chdir
+@param to a path, or a descriptor
+@treturn boolean true
+@return[2] nil, message, errno
+@see chdir(2)
+*/
+static int process_chdir(lua_State *L)
+{
+	bool named = lua_type(L, 1) == LUA_TSTRING;
+	const char *path = named ? nb_checkpath(L, 1) : "chdir";
+	int fd = named ? -1 : nb_checkfd(L, 1);
+	int rc;
+
+	rc = named ? chdir(path) : fchdir(fd);
+
+	return nb_result(L, rc, path);
+}
+
+/***
 The environment of the caller.
 @function environ
 @treturn table list of `"NAME=value"`
@@ -280,10 +300,16 @@ static int process_signal(lua_State *L)
 	return 1;
 }
 
-const luaL_Reg nb_selffuncs[] = {
-    {"exec", process_exec},	    {"getpid", process_getpid},
-    {"ids", process_ids},	    {"geteuid", process_geteuid},
-    {"user", process_user},	    {"signal", process_signal},
-    {"dumpable", process_dumpable}, {"sethostname", process_sethostname},
-    {"getcwd", process_getcwd},	    {"environ", process_environ},
-    {"clock", process_clock},	    {NULL, NULL}};
+const luaL_Reg nb_selffuncs[] = {{"exec", process_exec},
+				 {"getpid", process_getpid},
+				 {"ids", process_ids},
+				 {"geteuid", process_geteuid},
+				 {"user", process_user},
+				 {"signal", process_signal},
+				 {"dumpable", process_dumpable},
+				 {"sethostname", process_sethostname},
+				 {"chdir", process_chdir},
+				 {"getcwd", process_getcwd},
+				 {"environ", process_environ},
+				 {"clock", process_clock},
+				 {NULL, NULL}};
