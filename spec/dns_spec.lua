@@ -3,6 +3,7 @@ local dns = require "nsbox.dns"
 local children = require "children"
 local rundir = require "nsbox.rundir"
 local blame = require "blame"
+local roots = require "roots"
 local misuse, failure = blame.misuse, blame.failure
 
 local LOCAL <const> = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -85,6 +86,30 @@ describe("scope:dns", function()
       assert.equal(before, cat(b, "/etc/resolv.conf", "/etc/hosts"))
       s:close()
       assert.equal(0, held())
+    end)
+
+    it("is taken away where it was put, whatever leads there now", function()
+      needs "rootfs"
+      local root, other = roots.make(), tmpdir()
+      spew(other .. "/file", "other\n")
+      assert(os.execute(("mkdir %s/etc %s/more"):format(root, root)))
+      local s <close> = nsbox.scope()
+      local b = s:box { rootfs = root, maps = "self",
+        bind = { { other .. "/file", to = "/more/resolv.conf" } } }
+      local d = s:dns(b, "9.9.9.9")
+      assert.equal("nameserver 9.9.9.9\n", cat(b, "/etc/resolv.conf"))
+      -- between the look at it and the end of it
+      local mount = require "nsbox.sys.mount"
+      local umount = mount.umount
+      finally(function() mount.umount = umount end)
+      mount.umount = function(...)
+        os.rename("/etc", "/was")
+        roots.link("more", "/etc")
+        return umount(...)
+      end
+      d:close()
+      assert.equal("other\n", cat(b, "/etc/resolv.conf"))
+      assert.equal("", cat(b, "/was/resolv.conf"))
     end)
 
     it("is an option of it, and of a program that runs", function()

@@ -27,34 +27,21 @@ local function same(handle, path)
   return dev == own_dev and inode == own_inode
 end
 
--- runs f in a forked child, which joins and makes namespaces first; f's values
-local within
-function within(join, new, f, root)
-  local child, bytes, errno = process.clone({ join = join, new = new, pdeathsig = "KILL",
-    uid = root, gid = root }, f)
-  if not child and root then -- it has no root
-    return within(join, new, f)
-  end
-  if not child then
-    return false, bytes, errno
-  end
-  local pieces = {}
-  while true do
-    local data = bytes:read(4096)
-    if not data then
-      break
-    end
-    pieces[#pieces + 1] = data
-  end
-  bytes:close()
-  fd.poll { [child:fileno()] = "r" }
-  child:status()
-  child:close()
-  local ok, value, message, code = process.results(table.concat(pieces))
+local function values(ok, value, message, code)
   if not ok then
-    return false, tostring(value or "the child ended"), EINVAL
+    return false, tostring(value or "the child ended"), ok == nil and message or EINVAL
   end
   return value, message, code
+end
+
+-- runs f in a forked child, which joins and makes namespaces first; f's values
+local function within(join, new, f, root)
+  local plan = { join = join, new = new, pdeathsig = "KILL", uid = root, gid = root }
+  local t = table.pack(require("nsbox.forked").values(plan, f))
+  if t[1] == nil and root then -- it has no root
+    return within(join, new, f)
+  end
+  return values(table.unpack(t, 1, t.n))
 end
 
 -- a mount of the file, attached nowhere
@@ -72,9 +59,31 @@ local function detached(path)
   return tree
 end
 
+-- The mount that is on top there, where that is ours: what it is does not change any more,
+-- whatever becomes of its path. Found as `attach` finds it.
+local function find(it)
+  local root <close> = fd.open("/", { "path", "directory" })
+  local there = root and fd.open(it.target, "path", nil, root)
+  local st = there and fd.stat(there)
+  if st and st.ino == it.ino and st.dev == it.dev then
+    return there
+  elseif there then
+    there:close()
+  end
+end
+
+-- by its descriptor; our /proc is not that of the namespace, and may be nowhere in it
+local function umount(there, proc)
+  local ok, message, errno = process.chdir(proc)
+  if ok then
+    ok, message, errno = mount.umount("self/fd/" .. there:fileno(), "detach")
+  end
+  return ok, message, errno
+end
+
 -- In the child, in the mount namespace of that process. Its links are not ours to follow: one
 -- of /proc would lead to where a descriptor of the script does. What is missing is made.
-local function attach(files, trees)
+local function attach(files, trees, proc)
   local root <close>, wrong, code = fd.open("/", { "path", "directory" })
   if not root then
     return false, wrong, code
@@ -83,7 +92,10 @@ local function attach(files, trees)
     local ok, message, errno = mount.move_mount(trees[i], file.target, root, not file.optional)
     if not ok and not (errno == ENOENT and file.optional) then
       for j = i - 1, 1, -1 do
-        mount.umount(files[j].target, "detach")
+        local there <close> = find(files[j])
+        if there then
+          umount(there, proc)
+        end
       end
       return false, message, errno
     end
@@ -127,11 +139,13 @@ end
 --- Shows files there: all or none.
 -- @tparam userdata mnt
 -- @tparam ?userdata user
--- @tparam table files list of `{ path, target, optional }`; optional: only where there is one
+-- @tparam table files list of `{ path, target, dev, ino, optional }`; optional: only where there
+--   is one
 -- @treturn ?boolean true
 -- @return[2] false, message, errno
 function M.mount(mnt, user, files)
   local trees <close> = setmetatable({}, Trees)
+  local proc <close> = fd.open("/proc", { "path", "directory" })
   local message, errno
   for i, file in ipairs(files) do
     trees[i], message, errno = detached(file.path)
@@ -142,7 +156,7 @@ function M.mount(mnt, user, files)
   if #trees == #files then
     -- who makes a file there has to have a name there
     return within({ user, mnt }, nil, function()
-      return attach(files, trees)
+      return attach(files, trees, proc)
     end, user and 0 or nil)
   elseif errno ~= EPERM or not user then
     return false, message, errno
@@ -160,7 +174,7 @@ function M.mount(mnt, user, files)
     if not ok then
       return false, message, errno
     end
-    return attach(files, copies)
+    return attach(files, copies, proc)
   end)
 end
 
@@ -171,11 +185,12 @@ end
 -- @treturn ?boolean true
 -- @return[2] false, message, errno
 function M.umount(mnt, user, list)
+  local proc <close> = fd.open("/proc", { "path", "directory" })
   return within({ user, mnt }, nil, function()
     for _, it in ipairs(list) do
-      local st = fd.stat(it.target)
-      if st and st.ino == it.ino and st.dev == it.dev then
-        local ok, message, errno = mount.umount(it.target, "detach")
+      local there <close> = find(it)
+      if there then
+        local ok, message, errno = umount(there, proc)
         if not ok and errno ~= EINVAL then
           return false, message, errno
         end
@@ -192,8 +207,8 @@ end
 -- @treturn boolean
 function M.there(mnt, user, it)
   return within({ user, mnt }, nil, function()
-    local st = fd.stat(it.target)
-    return st ~= nil and st.ino == it.ino and st.dev == it.dev
+    local there <close> = find(it)
+    return there ~= nil
   end) == true
 end
 
