@@ -48,6 +48,16 @@ describe("nsbox.scope", function()
     order, broken = {}, nil
   end)
 
+  it("loses no second argument of a verb that takes one", function()
+    local s <close> = nsbox.scope()
+    misuse(function() s:bridge("br0", { addr = "10.0.3.1/24" }) end,
+      'bridge: takes one table: bridge { "br0", addr = … }')
+    misuse(function() nsbox.bridge("br0", { addr = "10.0.3.1/24" }) end, "bridge: takes one table")
+    misuse(function() s:box({ "true" }, { name = "x" }) end, "box: takes one table: box { …, name")
+    misuse(function() s:veth({ "a" }, { "b" }) end, "veth: takes one table")
+    misuse(function() s:netns("blue", true) end, 'netns: takes one table: netns { "blue", option')
+  end)
+
   it("undoes in reverse order; a failure does not stop the rest", function()
     local s = nsbox.scope()
     for _, what in ipairs { "a", "b", "c" } do part(s, what) end

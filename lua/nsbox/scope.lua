@@ -174,7 +174,20 @@ function Scope:_check_batch(verb, level)
   end
 end
 
+-- the second argument of the others would be lost
+local TWO <const> = { sysctl = true, dns = true }
+
+local function check_one(verb, o, more, level)
+  if more ~= nil and not TWO[verb] then
+    local option = type(more) == "table" and next(more)
+    mistake(("%s: takes one table: %s { %s, %s = … }"):format(verb, verb,
+      type(o) == "string" and ("%q"):format(o) or "…",
+      type(option) == "string" and option or "option"), level + 1)
+  end
+end
+
 local function make(self, verb, o, level, more)
+  check_one(verb, o, more, level + 1)
   check_open(self, verb, level + 1)
   self:_check_batch(verb, level + 1)
   local object, part = self:_within(verb, require(VERBS[verb] or METHODS[verb]).make, o,
