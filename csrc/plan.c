@@ -561,6 +561,16 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	return -ENOSYS;
 }
 
+/* an injected fault is one, whatever the flags */
+static bool may_fail(const struct nb_step *s, long r)
+{
+	/* a loop of links is nothing that is lacking */
+	if (s->flags & NB_TRY && !s->fault &&
+	    !(s->op == NB_STEP_PLACE && r == -ELOOP))
+		return true;
+	return s->flags & NB_MISSING_OK && (r == -ENOENT || r == -ENOTDIR);
+}
+
 int nb_plan_run(struct nb_plan *plan, uint32_t from)
 {
 	struct nb_step *steps = nb_inplan(plan, plan->steps);
@@ -569,10 +579,7 @@ int nb_plan_run(struct nb_plan *plan, uint32_t from)
 		struct nb_step *s = &steps[i];
 		long r = s->fault ? -s->fault : run(plan, s, i);
 
-		/* an injected fault is one, whatever the flags */
-		if (r >= 0 || (s->flags & NB_TRY && !s->fault))
-			continue;
-		if (s->flags & NB_MISSING_OK && (r == -ENOENT || r == -ENOTDIR))
+		if (r >= 0 || may_fail(s, r))
 			continue;
 		report(plan, NB_FAILED, i, (int32_t)-r, s->fd);
 		return -1;

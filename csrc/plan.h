@@ -80,7 +80,7 @@ enum nb_stepop {
 
 /* how a step takes a failure */
 #define NB_MISSING_OK 1	  /* a path that does not exist is fine */
-#define NB_TRY 2	  /* so is everything else */
+#define NB_TRY 2	  /* so is everything else, but a loop of links */
 #define NB_RECURSIVE 4	  /* GRAB, ATTR: with all submounts */
 #define NB_OUTSIDE 2048	  /* the parent does it, who has the privilege */
 #define NB_EXECROOT 4096  /* AMBIENT: not for uid 0, to whom exec gives all */

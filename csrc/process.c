@@ -114,8 +114,9 @@ steps see, by `below`; `{ mask = path, below = }` an empty file or directory
 over it, when /dev/null is what it should be (else `ENXIO`);
 `{ symlink = text, target =, below = }`; `{ content = text, target =, below =,
 mode = "0644" }`; `{ directory = name, below =, mode = "0755" }`;
-`{ gid = id }`, `{ uid = id }` from here on; `try` a failure
-is none.
+`{ gid = id }`, `{ uid = id }` from here on; `{ write = path, data = }` what
+has to be written by these; `try` a failure is none, but for a loop of links
+where a tree is to be placed.
 @treturn process
 @return[2] nil
 @treturn[2] string message

@@ -12,7 +12,8 @@ static const char *const mount_fields[] = {
     "grab",    "place",	 "attr",    "set",	 "clear", "recursive",
     "tree",    "below",	 "make",    "nofollow",	 "root",  "scratch",
     "instead", "mask",	 "symlink", "content",	 "mode",  "pivot",
-    "uid",     "gid",	 "try",	    "directory", "slave", NULL};
+    "uid",     "gid",	 "try",	    "directory", "slave", "write",
+    NULL};
 
 /* which step an element of the list became */
 static uint32_t *step_numbers(struct nb_builder *b)
@@ -135,10 +136,19 @@ static struct nb_step *add_other(struct nb_builder *b, int m, int i,
 				 const char *target)
 {
 	const char *mask = nb_fieldstring(b->L, m, "mask", NULL);
+	const char *file = nb_fieldstring(b->L, m, "write", NULL);
 	struct nb_step *s;
 
 	if (mask)
 		return nb_stepstring(b, NB_STEP_MASK, mask);
+	if (file) {
+		uint32_t data =
+		    nb_putstring(b, nb_fieldstring(b->L, m, "data", ""));
+
+		s = nb_stepstring(b, NB_STEP_WRITE, file);
+		s->b = data;
+		return s;
+	}
 	if (nb_fieldbool(b->L, m, "pivot", false))
 		return nb_step(b, NB_STEP_PIVOT);
 	s = add_maker(b, m, i, target);

@@ -25,6 +25,11 @@ describe("a box's", function()
     local host = sh "hostname"
     assert.equal(host, (output { "hostname" }))
     assert.equal(64 + 1, #output { "hostname", hostname = ("h"):rep(64) })
+    assert.equal("a-1.b2\n", (output { "hostname", hostname = "a-1.b2" }))
+    for _, name in ipairs { "a\n1.2.3.4 b", "a b", "a_b", "-a", "a-", ".a", "a.", "a..b", "a/b" } do
+      boxes.misuse({ "hostname", hostname = name }, "hostname: expected a host name")
+      boxes.misuse({ "hostname", name = name }, "name: expected a host name")
+    end
   end)
 
   it("namespaces are exactly those of a list", function()

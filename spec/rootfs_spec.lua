@@ -28,6 +28,10 @@ describe("rootfs, misused", function()
     misuse(function() nsbox.run { "a", devices = "/dev/null" } end, "devices: a box without a")
     misuse(function() nsbox.run { "a", rootfs = "/x", devices = "/etc" } end,
       "devices: expected a device such as '/dev/fuse'")
+    misuse(function() nsbox.run { "a", rootfs = "/x", devices = "/dev/../dev/sda" } end,
+      "devices: expected a device such as '/dev/fuse'")
+    misuse(function() nsbox.run { "a", masks = true, namespaces = { "user" } } end,
+      "masks: needs a new mnt namespace")
     misuse(function() nsbox.run { "a", rootfs = "/x", bind = "/y:/" } end, "bind: '/': the root is")
     misuse(function() nsbox.run { "a", masks = 1 } end, "masks: expected true or false")
   end)
@@ -288,6 +292,18 @@ zero
       { namespaces = { net = false } })))
   end)
 
+  it("says so when the places of these lead in a circle", function()
+    for _, name in ipairs { "hosts", "hostname" } do
+      local root = make()
+      lfs.mkdir(root .. "/etc")
+      link("other", root .. "/etc/" .. name)
+      link(name, root .. "/etc/other")
+      local err = failure(function() sh_in(root, "true", { hostname = "web" }) end, "ELOOP")
+      assert.equal("/etc/" .. name, err.subject)
+      assert.matches("a symbolic link that leads in a circle", err.hint)
+    end
+  end)
+
   it("may be on what nobody can write to", function()
     local root = make()
     for _, name in ipairs { "proc", "sys", "dev" } do lfs.mkdir(root .. "/" .. name) end
@@ -324,6 +340,57 @@ zero
     os.remove(root .. "/etc/passwd")
     link("/etc/passwd", root .. "/etc/passwd")
     assert.equal("user", failure(function() sh_in(root, "true", { user = "root" }) end).step)
+  end)
+
+  it("has the users that are seen when it is made of several", function()
+    local root, dir = make(), tmpdir()
+    for _, name in ipairs { "/etc", "/there", "/away" } do lfs.mkdir(root .. name) end
+    assert(os.execute(("chmod 755 %s && mkdir %s/etc"):format(dir, dir)))
+    spew(root .. "/etc/passwd", "root:x:0:0::/below:/bin/sh\n")
+    spew(root .. "/there/passwd", "root:x:0:0::/there:/bin/sh\n")
+    spew(root .. "/there/group", "one:x:0:\n")
+    spew(dir .. "/passwd", "root:x:0:0::/bound:/bin/sh\n")
+    local function home(o)
+      o.user = "root"
+      return (sh_in(root, "echo $HOME", o))
+    end
+    assert.equal("/below\n", home { tmpfs = { "/tmp", "/etc/other" }, bind = dir .. ":/mnt" })
+    assert.equal("/bound\n", home { bind = dir .. ":/etc" })
+    assert.equal("/bound\n", home { bind = { { dir .. "/passwd", to = "/etc/passwd" } } })
+    assert.equal("ENOENT", failure(function() home { tmpfs = "/etc" } end).code)
+    -- a link in what is bound, and the place of a bind that is one
+    os.remove(dir .. "/passwd")
+    link("/there/passwd", dir .. "/passwd")
+    assert.equal("/there\n", home { bind = dir .. ":/etc" })
+    link("/there/group", dir .. "/group")
+    assert.equal("/there\n", (sh_in(root, "echo $HOME", { user = "root:one",
+      bind = dir .. ":/etc" })))
+    link("../etc", root .. "/away/place")
+    assert.equal("/there\n", home { bind = dir .. ":/away/place" })
+  end)
+
+  it("has the home of its user in all that enters the box", function()
+    local root = make()
+    lfs.mkdir(root .. "/etc")
+    spew(root .. "/etc/passwd", "root:x:0:0::/home/boss:/bin/sh\nother:x:0:0::/other:/bin/sh\n")
+    local b <close> = nsbox.box { rootfs = root, user = "root" }
+    local echo = { "sh", "-c", "echo $HOME" }
+    assert.equal("/home/boss\n", b:exec(echo).stdout)
+    echo.user = "other"
+    assert.equal("/other\n", b:exec(echo).stdout)
+    local plain <close> = nsbox.box { rootfs = root }
+    echo.user = nil
+    assert.equal((sh_in(root, "echo $HOME")), plain:exec(echo).stdout)
+  end)
+
+  it("has the users of the mounts that it joins #root", function()
+    local root = make()
+    lfs.mkdir(root .. "/etc")
+    spew(root .. "/etc/passwd", "other:x:0:0::/other:/bin/sh\n")
+    local b <close> = nsbox.box { rootfs = root }
+    local _, result = nsbox.run { "sh", "-c", "echo $HOME", user = "other", stdout = "capture",
+      namespaces = { user = b, mnt = b, pid = false } }
+    assert.equal("/other\n", result.stdout)
   end)
 
   it("starts in /, or where it is told", function()
@@ -451,6 +518,10 @@ zero
     assert.equal(2, count)
     assert.equal("proc", list["/proc"].fstype)
     assert.same({ "bin", "proc" }, entries(root))
+    -- and what of /proc it is not to see, where it says so
+    list = mountinfo(root, { bare = true, masks = true })
+    assert(list["/proc/keys"] and has(list["/proc/sys"].options, "ro"))
+    assert.is_nil(list["/sys"])
   end)
 
   it("shows devices of the machine", function()
@@ -463,6 +534,9 @@ zero
     assert.equal("/dev/nope", failure(function()
       sh_in(root, "true", { devices = "/dev/nope" })
     end, "ENOENT").subject)
+    assert.matches("it is a directory, no device", failure(function()
+      sh_in(root, "true", { devices = "/dev/shm" })
+    end, "ENODEV").detail)
   end)
 
   it("says what is wrong with the directory", function()
@@ -558,7 +632,16 @@ describe("overlay", function()
     misuse(function() nsbox.run { "a", rootfs = "/x", overlay = { upper = "/u" } } end,
       "overlay: upper and work go together")
     misuse(function() nsbox.run { "a", rootfs = "/x", overlay = { lower = { "/a", 3 } } } end,
-      "overlay: lower: expected a directory")
+      "overlay: lower[2]: expected a directory")
+    local hole = { "/a", nil, "/b" }
+    misuse(function() nsbox.run { "a", rootfs = "/x", overlay = { lower = hole } } end,
+      "overlay: lower: has a hole")
+    misuse(function() nsbox.run { "a", rootfs = "/x", overlay = { lower = { a = "/a" } } } end,
+      "overlay: lower: expected a list")
+    local many = {}
+    for i = 1, 500 do many[i] = "/a" end
+    misuse(function() nsbox.run { "a", rootfs = "/x", overlay = { lower = many } } end,
+      "overlay: lower: at most 499 directories")
   end)
 
   describe("of a box", function()
@@ -597,6 +680,125 @@ describe("overlay", function()
       assert.equal(sys.fd.stat(dir).uid, sys.fd.stat(odd .. "/upper/made").uid)
       -- and they are there the next time
       assert.equal("new\n", (sh_in(root, "cat /made; test -e /passwd && echo oh", o)))
+    end)
+
+    it("is of layers wherever their maker can go, and does not say where", function()
+      local parent, root, lower = tmpdir(), make(), tmpdir()
+      assert(os.execute(("cd %s; mkdir upper work; mv %s root; mv %s lower; chmod 700 ."):format(
+        parent, root, lower)))
+      spew(parent .. "/lower/file", "lower\n")
+      root = parent .. "/root"
+      for _, overlay in ipairs { "tmp", { lower = parent .. "/lower", upper = parent .. "/upper",
+        work = parent .. "/work" } } do
+        local out = sh_in(root, "echo new >/made; cat /made /file /proc/self/mountinfo",
+          { overlay = overlay })
+        assert.matches("^new\n", out)
+        assert.equal(overlay ~= "tmp", out:find "^new\nlower\n" ~= nil)
+        assert.is_nil(out:find(parent, 1, true))
+      end
+      assert.equal("new\n", slurp(parent .. "/upper/made"))
+    end)
+
+    it("may have many layers, whatever their names are", function()
+      local root, list, dir = make(), {}, tmpdir()
+      for i = 1, 40 do
+        list[i] = ("%s/%s/%d"):format(dir, ("x"):rep(200), i)
+        assert(os.execute(("mkdir -p %s; touch %s/f%d; ln -s %d %s/which"):format(list[i], list[i],
+          i, i, list[i])))
+      end
+      assert.equal("41\n1\n", (sh_in(root, "ls / | grep -c '^f[0-9]\\|^bin$'; readlink /which",
+        { overlay = { lower = list } })))
+    end)
+
+    it("says which of its directories is missing, and what it cannot be", function()
+      local root, dir = make(), tmpdir()
+      for _, name in ipairs { "upper", "work", "lower" } do lfs.mkdir(dir .. "/" .. name) end
+      spew(dir .. "/file", "")
+      local function wrong(name, path, code)
+        local o = { lower = { dir .. "/lower" }, upper = dir .. "/upper", work = dir .. "/work" }
+        if name == "lower" then o.lower[2] = path else o[name] = path end
+        local err = failure(function() sh_in(root, "true", { overlay = o }) end, code)
+        assert.same({ "overlay", path }, { err.step, err.subject })
+        assert.matches("^" .. name, err.detail)
+        return err.detail
+      end
+      for _, name in ipairs { "upper", "work", "lower" } do
+        wrong(name, dir .. "/nope", "ENOENT")
+        wrong(name, dir .. "/file", "ENOTDIR")
+      end
+      assert.matches("^lower%[2%]: ", wrong("lower", dir .. "/nope", "ENOENT"))
+      wrong("work", dir .. "/upper", "EINVAL")
+      wrong("work", dir .. "/upper/../work/..", "EINVAL")
+      wrong("work", "/proc", "EXDEV")
+      assert.equal(root .. "/nope", failure(function()
+        sh_in(root .. "/nope", "true", { overlay = "tmp" })
+      end, "ENOENT").subject)
+    end)
+
+    it("is mounted as any other root", function()
+      local root = make()
+      for _, bare in ipairs { false, true } do
+        local o = { overlay = "tmp", bare = bare }
+        local list = mountinfo(root, o)
+        assert.equal("overlay", list["/"].fstype)
+        assert.equal(not bare, has(list["/"].options, "nosuid"))
+        assert.equal(not bare, has(list["/"].options, "nodev"))
+      end
+    end)
+
+    it("is written to by one box at a time", function()
+      local root, dir = make(), tmpdir()
+      for _, name in ipairs { "u", "w", "u2", "w2" } do lfs.mkdir(dir .. "/" .. name) end
+      local function overlay(u, w)
+        return { upper = dir .. "/" .. u, work = dir .. "/" .. w }
+      end
+      local first = nsbox.box { rootfs = root, overlay = overlay("u", "w") }
+      local _ <close> = nsbox.box { "true", rootfs = root, overlay = overlay("u2", "w2") }
+      -- it has a copy of whatever is open here
+      local forked, out = assert(sys.clone({ pdeathsig = "KILL" }, sys.fd.poll, {}, 60))
+      for _, o in ipairs { overlay("u", "w"), overlay("u", "w2"), overlay("u2", "w") } do
+        local err = failure(function() sh_in(root, "true", { overlay = o }) end, "EBUSY")
+        assert.matches("another box writes there", err.detail)
+        assert.matches("one box at a time", err.hint)
+      end
+      local text = ([[
+        print(require "nsbox.error".try(require "nsbox".run, { "true", rootfs = "%s",
+          overlay = { upper = "%s/u", work = "%s/w" } }))]]):format(root, dir, dir)
+      assert.matches("EBUSY", (lua("-", text)))
+      first:close()
+      assert.matches("^0\t", (lua("-", text)))
+      forked:kill "KILL"
+      assert(sys.fd.poll { [forked:fileno()] = "r" })
+      forked:status()
+      forked:close()
+      out:close()
+      assert.equal("new\n", (sh_in(root, "echo new >/f; cat /f", { overlay = overlay("u", "w") })))
+      assert.equal("new\n", (sh_in(root, "cat /f", { overlay = overlay("u", "w") })))
+      -- a program that ended, and one that could not be started
+      local b <close> = nsbox.box { "true", rootfs = root, overlay = overlay("u", "w") }
+      b:start():wait()
+      failure(function()
+        nsbox.run { "/nope", rootfs = root, overlay = overlay("u", "w") }
+      end, "ENOENT")
+      assert.equal("new\n", (sh_in(root, "cat /f", { overlay = overlay("u", "w") })))
+    end)
+
+    it("hides the users of its layers as its files do", function()
+      local root, dir = make(), tmpdir()
+      lfs.mkdir(root .. "/etc")
+      spew(root .. "/etc/passwd", "root:x:0:0::/lower:/bin/sh\n")
+      lfs.mkdir(dir .. "/u")
+      lfs.mkdir(dir .. "/w")
+      local function run(command, user)
+        return (sh_in(root, command, { user = user, overlay = { upper = dir .. "/u",
+          work = dir .. "/w" } }))
+      end
+      assert.equal("/lower\n", run("echo $HOME; rm /etc/passwd", "root"))
+      assert.equal("ENOENT", failure(function() run("true", "root") end).code)
+      run "rm -r /etc; mkdir /etc; echo root:x:0:0::/upper:/bin/sh >/etc/passwd"
+      assert.equal("/upper\n", run("echo $HOME", "root"))
+      run "rm /etc/passwd" -- in a directory that hides the one below
+      assert.equal("ENOENT", failure(function() run("true", "root") end).code)
     end)
 
     it("finds users where they are seen", function()

@@ -188,6 +188,37 @@ describe("scope:sysctl", function()
     end)
   end)
 
+  it("sets what is an ipc namespace's in a box of its own, and nothing else #uml", function()
+    needs("maps", "procmount", "ipcsysctl")
+    local MAX <const> = "kernel.shmmni"
+    local function run(o)
+      o[1], o[2], o[3] = "cat", "/proc/sys/kernel/shmmni", "/proc/sys/fs/mqueue/msg_max"
+      o.sysctl, o.stdout = o.sysctl or { [MAX] = 99, ["fs.mqueue.msg_max"] = 12 }, "capture"
+      return select(2, nsbox.run(o)).stdout
+    end
+    local before = slurp "/proc/sys/kernel/shmmni"
+    assert.equal("99\n12\n", run {})
+    assert.equal("99\n12\n", run { bare = true })
+    assert.equal("99\n12\n", run { namespaces = { "user", "ipc" } })
+    assert.equal("99\n12\n", run { rootfs = { ro = true }, bind = { { "/usr", ro = true },
+      { "/bin", ro = true }, { "/lib", ro = true }, { "/lib64", ro = true } } })
+    assert.equal(before, slurp "/proc/sys/kernel/shmmni")
+    assert.equal("ENOENT", failure(function()
+      run { sysctl = { ["fs.mqueue.nope"] = 1 } }
+    end, "ENOENT").code)
+    local function wrong(key, text, namespaces)
+      local o = { "a", sysctl = { [key] = 1 }, namespaces = namespaces }
+      misuse(function() nsbox.run(o) end, text)
+    end
+    wrong("kernel.pid_max", "'kernel.pid_max' is one of the whole machine; of a box's own")
+    wrong("kernel.shmax", "(did you mean 'kernel.shmmax'?)")
+    wrong("kernel.hostname", "'kernel.hostname' is the option `hostname`")
+    wrong("fs.file-max", "is one of the whole machine")
+    wrong("kernel.shmmax/..", "is one of the whole machine")
+    wrong("fs.mqueue.//.x", "is no key")
+    wrong(MAX, "sysctl: needs a new ipc namespace for kernel.shmmni", { ipc = false })
+  end)
+
   it("names what it cannot do", function()
     needs("netns", "sysctl")
     netns(function()

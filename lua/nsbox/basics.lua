@@ -75,7 +75,10 @@ local function add_defences(list, proc, sys)
   local function each(paths, add)
     for _, path in ipairs(paths) do
       local fs, rest = path:match "^/(%l+)/(.+)$"
-      add(rest, fs == "proc" and proc or sys)
+      local below = fs == "proc" and proc or fs == "sys" and sys
+      if below then -- a bare one has no /sys
+        add(rest, below)
+      end
     end
   end
   local function mask(path, below)
@@ -101,17 +104,17 @@ function M.mounts(kind)
     kind.cgroup, kind.tty, kind.masks)
   if not constant[key] then
     local list = {}
-    local proc = add_proc(list, kind)
+    local proc, sys = add_proc(list, kind), nil
     if not kind.bare then
-      local sys = add_sys(list, kind)
+      sys = add_sys(list, kind)
       if kind.cgroup then
         append(list, { type = "cgroup2", source = "cgroup2", target = "fs/cgroup", below = sys,
           flags = SAFE_RO, try = true })
       end
       add_dev(list, kind)
-      if kind.masks then
-        add_defences(list, proc, sys)
-      end
+    end
+    if kind.masks then
+      add_defences(list, proc, sys)
     end
     constant[key] = process.mounts(list)
   end

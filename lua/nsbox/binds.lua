@@ -214,7 +214,8 @@ function M.take(mounts, plan, binds, who, op, opened)
   return taken
 end
 
---- Checks the option `tmpfs`: one or a list.
+--- Checks the option `tmpfs`: one or a list. Without a size the kernel lets it have as much as
+-- half of the machine's memory.
 -- @param value what was given
 -- @treturn ?table list of mounts for `sys.process.spawn`
 -- @treturn[2] nil

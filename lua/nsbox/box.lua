@@ -99,7 +99,7 @@ function M.make(part, o, level)
   part.name = o.name
   local idle = #o == 0
   local ground
-  local p, kinds, _ <close> = plan.build(o, "box", level + 1, function()
+  local p, kinds, opened <close>, home = plan.build(o, "box", level + 1, function()
     -- where its bridge is, whoever's that is
     local bridge = o.net and o.net[1] and o.net[1][1]
     ground = (bridge and bridge._part or part):ground()
@@ -117,6 +117,7 @@ function M.make(part, o, level)
   local ok, err = pcall(part.step, part, "process", { durable = outlives(p) }, function()
     self = process.start("box", p, stream.open(o, idle and stream.NULL or stream.INHERIT), nil,
       Box)
+    opened:hand_over(self)
     return { pid = self.pid, id = self._handle:identity() }
   end)
   if not ok then
@@ -131,7 +132,7 @@ function M.make(part, o, level)
   self.name, self.links, self._scope, self._island = o.name, {}, part.scope,
     ground.handles and ground
   self._plan, self._kinds, self._options, self._created = p, kinds, o, not idle
-  self._programs_filter = filter
+  self._programs_filter, self._home = filter, home
   if o.name then
     boxes[o.name], M.named[o.name] = self, self
   end
@@ -178,6 +179,7 @@ function Box:start()
   local ok, message, errno, step, subject = self._handle:start()
   if not ok then
     wait.leave(self)
+    self:_release()
     self._streams:close(true)
     self._closed = true
     self._result = require("nsbox.result").new(nil, nil, 0)
@@ -261,7 +263,7 @@ local function place_of(self, op, level)
     setgroups = p.maps and p.maps.setgroups,
     caps = p.caps, no_new_privs = p.no_new_privs, seccomp = self._programs_filter,
     limits = (p.rlimits or p.oom_score_adj or p.nice or p.affinity) and p,
-    home = mapped and "/root" or "/",
+    home = self._home,
     own_root = self._options.rootfs ~= nil,
     read = function(path)
       local dir <close> = require("nsbox.sys.fd").open(root, { "path", "directory" })

@@ -23,7 +23,7 @@ local families = {
   mount = "mounts", bind = "mounts", attr = "mounts", umount = "mounts", pivot_root = "mounts",
   open_tree = "mounts", move_mount = "mounts", setattr = "mounts", mknod = "mounts",
   write = "mounts", mask = "mounts", symlink = "mounts", file = "mounts", directory = "mounts",
-  idmap = "mounts",
+  idmap = "mounts", overlay = "mounts",
   exec = "programs", cwd = "programs", stdio = "programs", caps = "programs",
   bounding = "programs", ambient = "programs", no_new_privs = "programs", seccomp = "programs",
   setsid = "programs", init = "programs", user = "programs", gate = "programs",

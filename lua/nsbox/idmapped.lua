@@ -73,12 +73,14 @@ end
 -- @tparam table maps `{ uid = ranges, gid = ranges }`, as the machine counts ids
 -- @tparam string op the verb, for an Error
 -- @tparam table opened gets what has to be closed after the launch
--- @tparam ?boolean root it is to be the root of a box, for the hint
+-- @tparam ?string what "root": it is to be the root of a box, for the hint; "layer": of an overlay,
+--   which shows nothing that is mounted below it
 -- @treturn userdata for the field `tree` of a mount
-function M.tree(dir, maps, op, opened, root)
+function M.tree(dir, maps, op, opened, what)
   local holder = take(maps)
   local mount = require "nsbox.sys.mount"
-  local tree, message, errno = mount.open_tree(dir, { "clone", "recursive" })
+  local tree, message, errno = mount.open_tree(dir,
+    { "clone", what ~= "layer" and "recursive" or nil })
   local ok = tree ~= nil
   if tree then
     opened[#opened + 1] = tree
@@ -90,7 +92,7 @@ function M.tree(dir, maps, op, opened, root)
   if not ok then
     require("nsbox.error").raise({ op = op, step = tree and "idmap" or "bind", subject = dir,
       detail = message:gsub("^.-: ", "", 1), errno = errno }, { mounts = { { grab = dir },
-        { place = 1, root = root } } })
+        { place = 1, root = what ~= nil } } })
   end
   return tree
 end

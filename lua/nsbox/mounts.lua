@@ -42,9 +42,12 @@ local ATTRIBUTES <const> = { [true] = { "ro", "nosuid" }, [false] = { "ro" } }
 
 -- What every box has that is made with the same choices: checked once, see
 -- process.mounts, and a list of the one element that it is then.
-local constant = { bare = {}, [true] = {}, [false] = {}, open = { [true] = {}, [false] = {} } }
+local function by_masks()
+  return { [true] = {}, [false] = {} }
+end
+local constant = { bare = by_masks(), [true] = by_masks(), [false] = by_masks() }
 local function constant_mounts(bare, no_new_privs, own_proc, masks)
-  local list = bare and constant.bare or (masks and constant or constant.open)[no_new_privs]
+  local list = (bare and constant.bare or constant[no_new_privs])[masks]
   local made = list[own_proc]
   if made then
     return made
@@ -60,12 +63,22 @@ local function constant_mounts(bare, no_new_privs, own_proc, masks)
     mounts[#mounts + 1] = { type = "proc", source = "proc", target = "/proc",
       flags = { "nosuid", "nodev", "noexec" } }
   end
-  if masks and not bare then
+  if masks then
     add_defences(mounts)
   end
   made = { process.mounts(mounts) }
   list[own_proc] = made
   return made
+end
+
+--- Whether parts of /proc and /sys are hidden: a bare box has to ask for that.
+-- @tparam table o checked options
+-- @treturn boolean
+function M.has_masks(o)
+  if o.masks == nil then
+    return not o.bare
+  end
+  return o.masks
 end
 
 --- The mounts of a plan.
@@ -75,19 +88,26 @@ end
 -- @tparam table who `{ euid, egid, maps = }`, as the machine counts ids
 -- @tparam string op the verb, for an Error
 -- @tparam table opened gets what has to be closed after the launch
+-- @tparam ?boolean only its files are asked for: without what every box has
 -- @treturn table its field `mounts`
-function M.list(plan, o, chosen, who, op, opened)
-  local made = constant_mounts(o.bare, plan.no_new_privs, chosen.pid ~= nil, o.masks)
-  if not o.bind and not o.tmpfs then
+function M.list(plan, o, chosen, who, op, opened, only)
+  local made = only and {}
+    or constant_mounts(o.bare, plan.no_new_privs, chosen.pid ~= nil, M.has_masks(o))
+  local early = not only and o.sysctl and require("nsbox.early")
+  early = early and early.has_settings(o) and early
+  if not (o.bind or o.tmpfs or early) then
     return made
   end
   local mounts = {}
   local taken = require("nsbox.binds").take(mounts, plan, o.bind, who, op, opened)
+  if early then
+    early.add(mounts, plan, o, chosen, who)
+  end
   mounts[#mounts + 1] = made[1]
   local root = o.tmpfs and plan.maps and inside_has_root(plan.maps) and ",uid=0,gid=0" or ""
   for _, t in ipairs(o.tmpfs or {}) do
-    t.data = t.data .. root
-    mounts[#mounts + 1] = t
+    mounts[#mounts + 1] = { type = t.type, source = t.source, target = t.target, flags = t.flags,
+      data = t.data .. root }
   end
   for i, b in ipairs(o.bind or {}) do
     local nosuid = not o.bare and plan.no_new_privs

@@ -88,6 +88,28 @@ local function caps(value)
   return list, message
 end
 
+local HOST_NAME <const> = 64 -- bytes: the kernel's limit
+
+-- it goes into files of the box, and of others
+local function host_name(value)
+  local mistake = require "nsbox.mistake"
+  if type(value) ~= "string" then
+    return nil, mistake.expected("a string", value)
+  elseif value:find("\0", 1, true) then
+    return nil, mistake.nul(value)
+  elseif value == "" then
+    return nil, mistake.too_short(value, 1)
+  elseif #value > HOST_NAME then
+    return nil, mistake.too_long(value, HOST_NAME)
+  end
+  for part in (value .. "."):gmatch "([^.]*)%." do
+    if not part:find "^%w[%w-]*$" or part:sub(-1) == "-" then
+      return nil, mistake.bad("a host name (letters, digits, '-' and '.')", value)
+    end
+  end
+  return value
+end
+
 local offsets = opts.schema("time_offsets", {
   monotonic = { "number", min = -1e10, max = 1e10 },
   boottime = { "number", min = -1e10, max = 1e10 },
@@ -103,8 +125,8 @@ end
 local fields = {
   net = { opts.by("nsbox.attach", "check_net"),
     doc = "a bridge, { bridge, name =, INTERFACE }, or a list: networks at birth" },
-  name = { "string", max = 64, min = 1, doc = "identity, and default of hostname" },
-  hostname = { "string", max = 64, min = 1, doc = "UTS name" },
+  name = { host_name, doc = "identity, and default of hostname: a host name" },
+  hostname = { host_name, doc = "UTS name: letters, digits, \"-\" and \".\"" },
   namespaces = { namespaces, doc = "array: exactly these are new; named: true, false, or which" },
   maps = { opts.by("nsbox.idmap", "parse"),
     doc = "\"self\", \"subuid\", ranges, or { uid = ranges, gid = ranges }" },
@@ -113,16 +135,18 @@ local fields = {
   rootfs = { opts.by "nsbox.root",
     doc = "its root: \"DIR\" or { DIR, ro =, idmap = }, {}: an empty one" },
   overlay = { opts.by "nsbox.overlay",
-    doc = "{ lower =, upper =, work = } or \"tmp\", over its root" },
+    doc = "{ lower =, upper =, work = } or \"tmp\", over its root; \"tmp\" takes up to half of the "
+      .. "memory" },
   devices = { opts.by("nsbox.root", "check_devices"),
     doc = "devices of the host that its root shows: one or a list" },
-  masks = { "boolean", default = true, doc = "what of /proc and /sys is hidden or read-only" },
+  masks = { "boolean", doc = "what of /proc and /sys is hidden or read-only (true; bare: false)" },
   bind = { opts.by "nsbox.binds",
     doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro =, idmap =, propagation = }, a list" },
   tmpfs = { opts.by("nsbox.binds", "check_tmpfs"),
-    doc = "\"DIR\" or { DIR, size =, mode = }, one or a list" },
-  sysctl = { opts.by "nsbox.setting",
-    doc = "{ [\"net.ipv4.ip_forward\"] = 1, … } in its network namespace" },
+    doc = "\"DIR\" or { DIR, size =, mode = }, one or a list; without size up to half of the "
+      .. "memory" },
+  sysctl = { opts.by("nsbox.setting", "check_box"), doc = "{ [\"net.ipv4.ip_forward\"] = 1, … } "
+    .. "of its net and ipc namespaces: net.*, kernel.shm*, msg* and sem, fs.mqueue.*" },
   dns = { opts.by "nsbox.dns", none = true,
     doc = "{ server…, search =, options =, hosts = }, or \"host\"" },
   forward = { "boolean", doc = "a router: it forwards IPv4 and IPv6" },
@@ -168,38 +192,31 @@ local function choose(o)
   return chosen
 end
 
--- what was opened for a launch, and is of no use after it
+-- What was opened for a launch, and is of no use after it; `held`: until what is launched ends.
 local Opened = { __name = "nsbox.opened" }
+Opened.__index = Opened
 
 function Opened:__close()
   for _, handle in ipairs(self) do
     handle:close()
   end
+  for _, handle in ipairs(self.held) do
+    handle:close()
+  end
 end
 
--- the mounts, and what was opened for them
-local function mounts_of(plan, o, chosen, who, op)
-  local view = o.rootfs and "nsbox.root" or "nsbox.mounts"
-  if not (o.rootfs or o.bind) then
-    return require(view).list(plan, o, chosen)
-  end
-  local opened = setmetatable({}, Opened)
-  local ok, list = pcall(require(view).list, plan, o, chosen, who, op, opened)
-  if not ok then
-    Opened.__close(opened)
-    error(list, 0)
-  end
-  return list, opened
+--- Gives what is held to the process that was launched.
+-- @tparam nsbox.Process launched
+function Opened:hand_over(launched)
+  launched._held, self.held = self.held, {}
 end
 
-local function open_places(plan, chosen, op, opened, ground)
-  for kind, what in next, chosen do
-    if what ~= true then
-      local handle = require("nsbox.place").open(ground and ground:place(what) or what, kind, op)
-      plan.join = plan.join or {}
-      plan.join[#plan.join + 1] = handle
-      opened[#opened + 1] = handle ~= what and handle or nil
-    end
+local function open_places(plan, joined, op, opened, ground)
+  for kind, what in next, joined do
+    local handle = require("nsbox.place").open(ground and ground:place(what) or what, kind, op)
+    plan.join = plan.join or {}
+    plan.join[#plan.join + 1] = handle
+    opened[#opened + 1] = handle ~= what and handle or nil
   end
 end
 
@@ -217,16 +234,7 @@ local function add_namespaces(plan, chosen, op, ground, opened)
     plan.join = ground:way(joined)
     plan.dumpable = true -- nobody is there who is not its owner
   end
-  if not next(joined) then
-    return opened
-  end
-  opened = opened or setmetatable({}, Opened)
-  local ok, err = pcall(open_places, plan, chosen, op, opened, ground)
-  if not ok then
-    Opened.__close(opened)
-    error(err, 0)
-  end
-  return opened
+  open_places(plan, joined, op, opened, ground)
 end
 
 -- what an outside id is called inside, nil: it has no name there
@@ -327,9 +335,18 @@ local function add_network(plan, o, chosen)
     writes[#writes + 1] = { "/proc/sys/net/ipv6/conf/all/forwarding", "1", optional = true }
   end
   for _, setting in ipairs(o.sysctl or {}) do
-    writes[#writes + 1] = { "/proc/sys/" .. setting.path, setting.value }
+    writes[#writes + 1] = setting.kind == "net" and { "/proc/sys/" .. setting.path, setting.value }
+      or nil
   end
   plan.writes = writes
+end
+
+local function of_others(o, chosen)
+  for _, setting in ipairs(o.sysctl or {}) do
+    if chosen[setting.kind] ~= true then
+      return ("sysctl: needs a new %s namespace for %s"):format(setting.kind, setting.key)
+    end
+  end
 end
 
 local function conflict(o, chosen)
@@ -342,12 +359,12 @@ local function conflict(o, chosen)
     return "hostname: needs a new uts namespace"
   elseif o.net and chosen.net ~= true then
     return "net: needs a new net namespace"
-  elseif (o.sysctl or o.forward) and chosen.net ~= true then
-    return (o.sysctl and "sysctl" or "forward") .. ": needs a new net namespace"
+  elseif o.forward and chosen.net ~= true then
+    return "forward: needs a new net namespace"
   elseif o.dns and not mnt then
     return "dns: needs a new mnt namespace"
-  elseif (o.rootfs or o.bind or o.tmpfs) and not mnt then
-    return (o.rootfs and "rootfs" or o.bind and "bind" or "tmpfs")
+  elseif (o.rootfs or o.bind or o.tmpfs or o.masks) and not mnt then
+    return (o.rootfs and "rootfs" or o.bind and "bind" or o.tmpfs and "tmpfs" or "masks")
       .. ": needs a new mnt namespace"
   elseif o.overlay and not o.rootfs then
     return "overlay: over what? rootfs is the lowest layer"
@@ -356,32 +373,11 @@ local function conflict(o, chosen)
   elseif o.devices and not o.rootfs then
     return "devices: a box without a rootfs has those of the host"
   end
+  return of_others(o, chosen)
 end
 
-local function below(path, dir)
-  return path == dir or path:sub(1, #dir + 1) == dir .. "/"
-end
-
--- reads a file as the box will see it, through its binds
-local function box_reader(o)
-  return function(path)
-    local hidden = false
-    for _, t in ipairs(o.tmpfs or {}) do
-      hidden = hidden or below(path, t.target)
-    end
-    for i = #(o.bind or {}), 1, -1 do
-      local b = o.bind[i]
-      if below(path, b.to) then
-        return require("nsbox.user").read(b.from .. path:sub(#b.to + 1))
-      end
-    end
-    if hidden then
-      return nil
-    elseif o.rootfs then
-      return require("nsbox.root").read(o, path)
-    end
-    return require("nsbox.user").read(path)
-  end
+local function view(o)
+  return require(o.rootfs and "nsbox.root" or "nsbox.mounts")
 end
 
 -- the kinds in which the box is not with its caller
@@ -393,24 +389,29 @@ local function own_kinds(chosen, island)
   return kinds
 end
 
---- Turns checked options into a plan.
--- @tparam table o options, checked by a schema of `fields`
--- @tparam string op the verb, for errors
--- @tparam integer level whose line to blame for options that exclude each other
--- @tparam[opt] function ground tells where it is made: an island, or `nsbox.here`
--- @treturn table for `sys.process.spawn`
--- @treturn table the kinds in which the box is not with its caller
--- @treturn ?table what was opened for the launch: close it after that
-function M.build(o, op, level, ground)
-  local chosen = choose(o)
-  local idle = op == "box" and #o == 0
-  local wrong = not idle and program.conflict(o) or conflict(o, chosen)
-  local plan = { argv = o, pdeathsig = "KILL" }
-  wrong = wrong or program.add_cwd(plan, o, chosen.mnt, o.rootfs)
-  if wrong then
-    require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
-  end
-  ground = ground and ground()
+-- reads the files that say who is who in the box
+local function reader(plan, o, chosen, who, op, ground)
+  return require("nsbox.preview").reader(o, chosen.mnt, op, function()
+    local opened = setmetatable({ held = {} }, Opened)
+    local child = { maps = plan.maps, pdeathsig = "KILL" }
+    local kinds = { user = chosen.user, mnt = chosen.mnt }
+    add_ids(child, nil, kinds, who)
+    local ok, err = pcall(function()
+      if kinds.mnt == true then
+        child.mounts = view(o).list(child, o, kinds, who, op, opened, true)
+      end
+      add_namespaces(child, kinds, op, ground, opened)
+    end)
+    if not ok then
+      opened:__close()
+      error(err, 0)
+    end
+    return child, opened
+  end)
+end
+
+-- what may open something, or fail
+local function complete(plan, o, chosen, op, ground, opened)
   local island = ground and ground.handles and ground
   local euid, egid = process.geteuid()
   local who = { euid = euid, egid = egid }
@@ -422,9 +423,13 @@ function M.build(o, op, level, ground)
   if plan.no_new_privs == nil then
     plan.no_new_privs = not o.bare
   end
-  local user = o.user and require("nsbox.user").resolve(o.user, box_reader(o), op)
+  if o.overlay then
+    require("nsbox.overlay").open(o, op, opened.held)
+  end
+  local read = (o.user or o.groups) and reader(plan, o, chosen, who, op, ground)
+  local user = o.user and require("nsbox.user").resolve(o.user, read, op)
   add_ids(plan, user, chosen, who,
-    o.groups and require("nsbox.user").resolve_groups(o.groups, box_reader(o), op))
+    o.groups and require("nsbox.user").resolve_groups(o.groups, read, op))
   if o.rlimits or o.oom_score_adj or o.nice or o.affinity then
     require("nsbox.limits").add(plan, o)
   end
@@ -438,14 +443,44 @@ function M.build(o, op, level, ground)
   add_filter(plan, o, privileged, op)
   plan.setsid = not o.bare
   plan.init = o.init
-  plan.env, plan.path = program.environment(o.env, user and user.home
-    or privileged and "/root" or "/")
-  local opened
+  local home = user and user.home or privileged and "/root" or "/"
+  plan.env, plan.path = program.environment(o.env, home)
   if chosen.mnt == true then
-    plan.mounts, opened = mounts_of(plan, o, chosen, who, op)
+    plan.mounts = view(o).list(plan, o, chosen, who, op, opened)
+  elseif o.sysctl and require("nsbox.early").has_settings(o) then
+    plan.mounts = {}
+    require("nsbox.early").add(plan.mounts, plan, o, chosen, who)
   end
-  -- what these two open is closed when they raise: nothing that may raise comes after
-  return plan, own_kinds(chosen, island), add_namespaces(plan, chosen, op, ground, opened)
+  add_namespaces(plan, chosen, op, ground, opened)
+  return own_kinds(chosen, island), home
+end
+
+--- Turns checked options into a plan.
+-- @tparam table o options, checked by a schema of `fields`
+-- @tparam string op the verb, for errors
+-- @tparam integer level whose line to blame for options that exclude each other
+-- @tparam[opt] function ground tells where it is made: an island, or `nsbox.here`
+-- @treturn table for `sys.process.spawn`
+-- @treturn table the kinds in which the box is not with its caller
+-- @treturn table what was opened for the launch: close it after that; `hand_over` first
+-- @treturn string the home of its user
+function M.build(o, op, level, ground)
+  local chosen = choose(o)
+  local idle = op == "box" and #o == 0
+  local wrong = not idle and program.conflict(o) or conflict(o, chosen)
+  local plan = { argv = o, pdeathsig = "KILL" }
+  wrong = wrong or program.add_cwd(plan, o, chosen.mnt, o.rootfs)
+  if wrong then
+    require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
+  end
+  ground = ground and ground()
+  local opened = setmetatable({ held = {} }, Opened)
+  local ok, kinds, home = pcall(complete, plan, o, chosen, op, ground, opened)
+  if not ok then
+    opened:__close()
+    error(kinds, 0)
+  end
+  return plan, kinds, opened, home
 end
 
 return M

@@ -112,6 +112,15 @@ probe("cgroupns", "a cgroup namespace", box { "cgroup" })
 probe("timens", "a time namespace with offsets",
   box({ "time" }, { time_offsets = { boottime = 3600 } }))
 
+probe("ipcsysctl", "settings of an own ipc namespace", function()
+  local ok, err = pcall(require "nsbox.run", { "true", bare = true,
+    sysctl = { ["kernel.shmmni"] = 4096 } })
+  if ok then
+    return true
+  end
+  return false, tostring(err.detail or err), err.hint
+end)
+
 probe("sysctl", "settings of an own net namespace", function()
   local process, bytes = sys.process.clone({ "user", "net",
     maps = require("nsbox.idmap").resolve "self" }, function()

@@ -90,6 +90,18 @@ function Process:fileno()
   return self._handle:fileno()
 end
 
+-- what nobody else could have while it ran
+function Process:_release()
+  for _, handle in ipairs(self._held or {}) do
+    -- children of ours may have copies, and the lock of a forked child is its parent's
+    if sys.getpid() == self._parent then
+      handle:flock "none"
+    end
+    handle:close()
+  end
+  self._held = nil
+end
+
 -- nil while it runs
 local function look(self)
   local how, value, errno = self._handle:status()
@@ -97,6 +109,7 @@ local function look(self)
     return nil
   end
   wait.leave(self)
+  self:_release()
   self._streams:finish()
   local seconds = wait.now() - self._started
   -- it may have ended by itself just before
@@ -199,6 +212,7 @@ function Process:close()
     end
     wait.leave(self) -- one that may not be killed is not waited for
   end
+  self:_release()
   self._streams:close(true)
   self._handle:close()
   if not ok then

@@ -61,7 +61,8 @@ end
 -- @treturn[2] string what is wrong
 function M.check_devices(value)
   return require("nsbox.types").list(function(path)
-    if type(path) == "string" and not path:find "^/dev/." then
+    if type(path) == "string" and (not path:find "^/dev/+[^/]"
+      or (path .. "/"):find("/../", 1, true)) then
       return nil, ("expected a device such as '/dev/fuse', got '%s'"):format(path)
     end
     return require("nsbox.binds").target(path, "a device")
@@ -75,54 +76,20 @@ local function append(list, element)
   return #list
 end
 
--- who makes a file or a directory has to have a name in there
-local function become(list, plan, chosen, who)
-  local maps = who.maps
-  local named = require("nsbox.ranges").has_outside
-  if maps and not (named(maps.uid, who.euid) and named(maps.gid, who.egid)) then
-    append(list, { gid = maps.gid[1][1] })
-    append(list, { uid = maps.uid[1][1] })
-  elseif not maps and chosen.user then -- one that is joined
-    append(list, { gid = plan.gid })
-    append(list, { uid = plan.uid })
-  end
-end
-
 local function is_shifted(o, who)
   return o.rootfs.idmap ~= false and require("nsbox.idmapped").is_needed(who)
 end
 
--- the layers of an overlay, where they are: nobody else sees this mount namespace
-local function show_layers(list, o, who, op, opened)
-  for _, dir in ipairs(is_shifted(o, who) and require("nsbox.overlay").sources(o) or {}) do
-    local tree = append(list, { grab = dir, recursive = true,
-      tree = require("nsbox.idmapped").tree(dir, who.maps, op, opened, true) })
-    append(list, { place = tree, target = dir })
+-- the trees that the root is made of; an empty one is made of none
+local function sources(list, o, who, op, opened)
+  local overlay, taken = o.overlay, {}
+  local shifted = is_shifted(o, who) and require("nsbox.idmapped").tree
+  local dirs = overlay and require("nsbox.overlay").sources(o) or { o.rootfs.dir }
+  for i, dir in ipairs(dirs) do
+    taken[i] = append(list, { grab = dir, recursive = true, tree = shifted
+      and shifted(dir, who.maps, op, opened, overlay and "layer" or "root") or nil })
   end
-end
-
--- the tree, or nothing: then it is an empty one, or an overlay
-local function source(list, o, who, op, opened)
-  local dir = o.rootfs.dir
-  if o.overlay then
-    show_layers(list, o, who, op, opened)
-  end
-  if o.overlay or not dir then
-    return nil
-  end
-  local shown = is_shifted(o, who)
-    and require("nsbox.idmapped").tree(dir, who.maps, op, opened, true)
-  return append(list, { grab = dir, tree = shown or nil, recursive = true })
-end
-
-local function add_root(list, tree, set, o, scratch, in_userns)
-  if o.overlay then
-    require("nsbox.overlay").add(list, o, scratch, in_userns)
-    return
-  end
-  append(list, tree and { place = tree, root = true, set = set } or { type = "tmpfs",
-    source = "root", target = "/", root = true, flags = { "nosuid", "nodev" },
-    data = "mode=755" })
+  return taken
 end
 
 -- what is in it was not made by this machine
@@ -135,6 +102,18 @@ end
 
 local function with_ro(set, ro)
   return ro and { "ro", table.unpack(set) } or set
+end
+
+local function add_root(list, taken, o, plan, scratch, in_userns)
+  local set = with_ro(attributes(o, plan), o.rootfs.ro)
+  if o.overlay then
+    require("nsbox.overlay").add(list, o, taken, scratch, attributes(o, plan), in_userns)
+  elseif taken[1] then
+    append(list, { place = taken[1], root = true, set = set })
+  else
+    append(list, { type = "tmpfs", source = "root", target = "/", root = true,
+      flags = attributes(o, plan), data = "mode=755" })
+  end
 end
 
 local function add_wishes(list, o, plan, binds)
@@ -152,9 +131,23 @@ local function add_wishes(list, o, plan, binds)
   end
 end
 
+-- what else lies there may be anything: a directory of shared memory, somebody's socket
+local function check_device(path, op)
+  local stat, message, errno = require("nsbox.sys.fd").stat(path)
+  if stat and stat.type ~= "char" and stat.type ~= "block" then
+    message, errno = ("it is a %s, no device"):format(stat.type), 19
+  end
+  if errno then
+    require("nsbox.error").raise({ op = op, step = "devices", subject = path,
+      detail = message:gsub("^.-: ", "", 1), errno = errno, hint = not stat and errno == 2
+      and "devices are those of the machine, by their names below /dev" or false })
+  end
+end
+
 local function sources_of_wishes(list, plan, o, who, op, opened)
   local binds = require("nsbox.binds").take(list, plan, o.bind, who, op, opened)
   for _, path in ipairs(o.devices or {}) do
+    check_device(path, op)
     binds[path] = append(list, { grab = path })
   end
   return binds
@@ -164,7 +157,8 @@ local TTY <const> = 5 -- the group of terminals, in most images
 
 local function kind_of(o, chosen, maps)
   return { bare = o.bare, proc = chosen.pid ~= nil, net = chosen.net ~= nil,
-    ipc = chosen.ipc == true, cgroup = chosen.cgroup == true, masks = o.masks ~= false,
+    ipc = chosen.ipc == true, cgroup = chosen.cgroup == true,
+    masks = require("nsbox.mounts").has_masks(o),
     tty = maps == nil and not chosen.user or maps ~= nil
       and require("nsbox.ranges").has_inside(maps.gid, TTY) }
 end
@@ -181,21 +175,24 @@ end
 -- @tparam table who `{ euid, egid, maps = }`, as the machine counts ids
 -- @tparam string op the verb, for an Error
 -- @tparam table opened gets what has to be closed after the launch
+-- @tparam ?boolean only its files are asked for: without what every root has
 -- @treturn table its field `mounts`
-function M.list(plan, o, chosen, who, op, opened)
+function M.list(plan, o, chosen, who, op, opened, only)
   local basics = require "nsbox.basics"
   local list = {}
   local binds = sources_of_wishes(list, plan, o, who, op, opened)
-  local tree = source(list, o, who, op, opened)
-  become(list, plan, chosen, who)
+  local taken = sources(list, o, who, op, opened)
+  require("nsbox.early").add(list, plan, only and {} or o, chosen, who)
   local scratch = (not o.bare or o.overlay) and add_scratch(list)
-  add_root(list, tree, with_ro(attributes(o, plan), o.rootfs.ro), o, scratch,
-    chosen.user ~= nil)
-  if o.rootfs.ro and tree then -- not yet, at the top: there may be something to make
+  add_root(list, taken, o, plan, scratch, chosen.user ~= nil)
+  if o.rootfs.ro and o.rootfs.dir and not o.overlay then
+    -- not yet, at the top: there may be something to make
     append(list, { attr = "/", clear = { "ro" }, try = true })
   end
-  append(list, basics.mounts(kind_of(o, chosen, who.maps)))
-  if not o.bare then
+  if not only then
+    append(list, basics.mounts(kind_of(o, chosen, who.maps)))
+  end
+  if not (only or o.bare) then
     basics.add_files(list, scratch, plan, chosen)
   end
   add_wishes(list, o, plan, binds)
@@ -204,24 +201,6 @@ function M.list(plan, o, chosen, who, op, opened)
   end
   append(list, { pivot = true })
   return list
-end
-
---- Reads a file as it is in the root file system.
--- @tparam table o checked options
--- @tparam string path
--- @treturn ?string
-function M.read(o, path)
-  local layers = o.overlay and require("nsbox.overlay").layers(o) or { o.rootfs.dir }
-  if o.overlay and o.overlay.upper then
-    table.insert(layers, 1, o.overlay.upper)
-  end
-  for _, dir in ipairs(layers) do
-    local root <close> = require("nsbox.sys.fd").open(dir, { "path", "directory" })
-    local text = root and require("nsbox.user").read(path, root)
-    if text then
-      return text
-    end
-  end
 end
 
 return M

@@ -45,8 +45,9 @@ local function run(o)
   if o.net or o.dns then
     return connected(given, o)
   end
-  local p, _, _ <close> = plan.build(o, "run", 2)
+  local p, _, opened <close> = plan.build(o, "run", 2)
   local running <close> = process.start("run", p, stream.open(o, stream.INHERIT), o.timeout)
+  opened:hand_over(running)
   local result = running:wait()
   if o.check and not result.ok then
     require("nsbox.result").fail("run", o[1], result)

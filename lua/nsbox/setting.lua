@@ -12,15 +12,37 @@ local netplace = require "nsbox.netplace"
 
 local M = {}
 
+local IPC <const> = {}
+for name in ("msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced"):gmatch "%S+" do
+  IPC["kernel." .. name] = true
+end
+
+-- the kind of the namespaces of a box that it belongs to
+local function kind_of(key)
+  return key:sub(1, 4) == "net." and "net"
+    or (IPC[key] or key:find "^fs%.mqueue%.[^.]") and "ipc" or nil
+end
+
+local function not_of_box(key)
+  if key == "kernel.hostname" then
+    return "'kernel.hostname' is the option `hostname`"
+  end
+  local near = key:find "^kernel%.[ms]" and require("nsbox.mistake").suggest(key, IPC)
+  return ("'%s' is one of the whole machine; of a box's own namespaces are net.*, fs.mqueue.*, "
+    .. "kernel.shm*, kernel.msg* and kernel.sem%s"):format(key:gsub("%c", "?"),
+    near and (" (did you mean '%s'?)"):format(near) or "")
+end
+
 -- "net.ipv4.conf.eth0/1.forwarding" -> "net/ipv4/conf/eth0.1/forwarding"; or nil, why
-local function path_of(key)
+local function path_of(key, box)
   if type(key) ~= "string" then
     return nil, require("nsbox.mistake").expected("keys as 'net.ipv4.ip_forward'", key)
-  elseif key:sub(1, 4) ~= "net." then
+  elseif kind_of(key) ~= "net" and not (box and kind_of(key)) then
     local first = key:match "^/?([^./]*)"
     return nil, key:find "^/?p?r?o?c?/?s?y?s?/?net/"
       and ("'%s' is a path; a key has dots: '%s'"):format(key,
         (key:gsub("^/?proc/sys/", ""):gsub("/", ".")))
+      or box and not_of_box(key)
       or ("'%s': only settings below net belong to a network namespace, not %s"):format(key,
         first == "" and "this" or first .. ".*")
   end
@@ -51,18 +73,13 @@ end
 
 M.normal = normal
 
---- Checks settings, as a type for `nsbox.opts`.
--- @param value
--- @treturn ?table list of `{ key, path, value }`, sorted
--- @treturn[2] nil
--- @treturn[2] string what is wrong
-function M.check(value)
+local function check(value, box)
   if type(value) ~= "table" then
     return nil, require("nsbox.mistake").expected("{ [key] = value, … }", value)
   end
   local out = {}
   for key, given in next, value do
-    local path, wrong = path_of(key)
+    local path, wrong = path_of(key, box)
     local text
     if path then
       text, wrong = value_of(given)
@@ -71,12 +88,30 @@ function M.check(value)
     if not text then
       return nil, wrong
     end
-    out[#out + 1] = { key = key, path = path, value = text }
+    out[#out + 1] = { key = key, path = path, value = text, kind = box and kind_of(key) }
   end
   table.sort(out, function(a, b)
     return a.key < b.key
   end)
   return out
+end
+
+--- Checks settings of a network namespace, as a type for `nsbox.opts`.
+-- @param value
+-- @treturn ?table list of `{ key, path, value }`, sorted
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check(value)
+  return check(value)
+end
+
+--- Checks those of a box: also what belongs to its ipc namespace.
+-- @param value
+-- @treturn ?table list of `{ key, path, value, kind }`, sorted; kind: "net" or "ipc"
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check_box(value)
+  return check(value, true)
 end
 
 local function raise(place, op, setting, message, errno)

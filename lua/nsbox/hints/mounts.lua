@@ -138,8 +138,8 @@ end
 -- the directory that is to be the box's root, where it has one of its own
 local function own_root(context)
   for _, mount in ipairs(context.mounts or {}) do
-    if type(mount) == "table" and mount.place and mount.root then
-      return context.mounts[mount.place].grab or "its root file system"
+    if type(mount) == "table" and mount.root then
+      return mount.place and context.mounts[mount.place].grab or "its root file system"
     end
   end
 end
@@ -171,6 +171,11 @@ local function unmapped_option(context)
 end
 
 local function mount_invalid(context)
+  if file_system(context) == "overlay" then
+    return "upper and work have to be on one mount, of a file system that can take them: no "
+      .. "overlay itself, no network file system; work has to be empty, but for what an overlay "
+      .. "left there"
+  end
   return unmapped_option(context) or "the file system does not know these options, or a bind of "
     .. "a tree with mounts of the parent user namespace in it is not recursive (\"rec\")"
 end
@@ -212,7 +217,10 @@ local common = {
   end,
   ELOOP = function(context)
     local root = own_root(context)
-    if root then
+    if root and (context.subject or ""):find "^/etc/" then
+      return ("%s in %s is, or is below, a symbolic link that leads in a circle"):format(
+        context.subject, root)
+    elseif root then
       return ("%s is, or leads through, a symbolic link in %s: what the kernel shows is mounted "
         .. "only on directories of its own"):format(context.subject or "it", root)
     end
@@ -238,16 +246,19 @@ local function closed(dir)
   end
 end
 
--- what an overlay is made of
+-- what an overlay is made of: it has names in the scratch
 local function closed_layer(context)
+  local layers, overlay = {}, false
   for _, mount in ipairs(context.mounts or {}) do
-    for dirs in (mount.type == "overlay" and mount.data or ""):gmatch "%f[%w]%w+dir=([^,]*)" do
-      for dir in dirs:gmatch "[^:]+" do
-        local text = closed(dir)
-        if text then
-          return text
-        end
-      end
+    overlay = overlay or mount.type == "overlay" and mount.root
+    if mount.place and mount.below then
+      layers[#layers + 1] = context.mounts[mount.place].grab
+    end
+  end
+  for _, dir in ipairs(overlay and layers or {}) do
+    local text = closed(dir)
+    if text then
+      return text
     end
   end
 end
@@ -364,6 +375,25 @@ M.mask = with_common {
 }
 M.symlink, M.file, M.directory = M.mask, M.mask, M.mask
 
+-- directories that were looked for before anything was mounted
+M.overlay = with_common {
+  ENOENT = function(context)
+    return ("there is no %s: the directories of an overlay have to be there"):format(
+      context.subject or "such directory")
+  end,
+  ENOTDIR = function(context)
+    return ("%s is no directory"):format(context.subject or "it")
+  end,
+  EBUSY = function()
+    return "one box at a time may write there: end the other one, or give this one an upper and a "
+      .. "work of its own"
+  end,
+  EXDEV = function()
+    return "work is an empty directory on the same file system as upper, best beside it"
+  end,
+}
+M.overlay.EINVAL = M.overlay.EXDEV
+
 local function without_idmap(context)
   local mount = context.subject and machine.mount_of(context.subject)
   return ("%s, on %s, cannot be shown with other ids (idmapped mounts: ext4, xfs and btrfs have "
@@ -427,6 +457,11 @@ local function write_refused(context)
   end
   if path:sub(1, 14) == "/proc/sys/net/" and context.new and not has(context, "net") then
     return "that setting belongs to the net namespace, and this box has none of its own"
+  end
+  if path:find "^/proc/sys/kernel/[ms]" or path:find "^/proc/sys/fs/mqueue/" then
+    return ("settings of an ipc namespace are for uid 0 of its user namespace: has the box one "
+      .. "(maps)? Not every kernel lets that one; this is %s"):format(
+      machine.sysctl("kernel.osrelease") or "?")
   end
   if path:sub(1, 10) == "/proc/sys/" then
     return "only settings of the box's own namespaces can be changed in it"
