@@ -8,13 +8,34 @@
 #include "arena.h"
 
 #define MAX_SIZE (256u << 20)
+#define MAX_SPARE (64u << 10)
+
+/* where the registry keeps one that nobody uses: to get a large piece, malloc
+ * goes through all that is free, and after a fork each page of it is a fault */
+static const char spare;
 
 void nb_newarena(lua_State *L, struct nb_arena *a, size_t cap)
 {
-	a->mem = lua_newuserdatauv(L, cap, 0);
+	lua_rawgetp(L, LUA_REGISTRYINDEX, &spare);
+	if (lua_rawlen(L, -1) >= cap) {
+		lua_pushnil(L);
+		lua_rawsetp(L, LUA_REGISTRYINDEX, &spare);
+	} else {
+		lua_pop(L, 1);
+		lua_newuserdatauv(L, cap, 0);
+	}
+	a->mem = lua_touserdata(L, -1);
 	a->slot = lua_gettop(L);
-	a->cap = (uint32_t)cap;
+	a->cap = (uint32_t)lua_rawlen(L, -1);
 	a->len = 0;
+}
+
+void nb_sparearena(lua_State *L, int slot)
+{
+	if (lua_rawlen(L, slot) > MAX_SPARE)
+		return;
+	lua_pushvalue(L, slot);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, &spare);
 }
 
 uint32_t nb_arenareserve(lua_State *L, struct nb_arena *a, size_t size)

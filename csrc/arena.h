@@ -16,7 +16,10 @@ struct nb_arena {
 	char *mem;
 };
 
+/* leaves it on the stack */
 void nb_newarena(lua_State *L, struct nb_arena *a, size_t cap);
+/* the one at slot is not used any more: the next may be made of it */
+void nb_sparearena(lua_State *L, int slot);
 /* the offset of size bytes, aligned to 8, cleared */
 uint32_t nb_arenareserve(lua_State *L, struct nb_arena *a, size_t size);
 /* the offset of a copy of data */

@@ -11,8 +11,7 @@
 #include "builder.h"
 
 #define MAX_LIST (1 << 24)
-#define STRINGS 2048 /* of most plans */
-#define STRINGS_OF_FUNCTION 256
+#define STRINGS 5120 /* of most plans, with a filter */
 
 struct nb_plan *nb_plan(struct nb_builder *b)
 {
@@ -23,13 +22,10 @@ struct nb_plan *nb_plan(struct nb_builder *b)
 void nb_beginplan(struct nb_builder *b, uint32_t max_steps)
 {
 	size_t steps = max_steps * sizeof(struct nb_step);
-	/* a function has no argv, environment or paths; after its fork each
-	 * page that the collector comes by costs a fault */
-	size_t strings = b->l && b->l->function ? STRINGS_OF_FUNCTION : STRINGS;
 	uint32_t offset;
 
 	b->max_steps = max_steps;
-	nb_newarena(b->L, &b->a, sizeof(struct nb_plan) + steps + strings);
+	nb_newarena(b->L, &b->a, sizeof(struct nb_plan) + steps + STRINGS);
 	nb_reserve(b, sizeof(struct nb_plan));
 	offset = nb_reserve(b, steps);
 	nb_plan(b)->steps = offset;

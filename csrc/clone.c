@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "launch.h"
 #include "nb.h"
 #include "process.h"
@@ -110,6 +111,25 @@ static void run_function(lua_State *L, int f, int fd)
 	_exit(code);
 }
 
+/* a copy of the options, with the array part as `new` */
+static void push_plan(lua_State *L)
+{
+	lua_newtable(L);
+	lua_newtable(L);
+	for (lua_Integer i = 1; lua_geti(L, 1, i) != LUA_TNIL; i++)
+		lua_seti(L, -2, i);
+	lua_pop(L, 1);
+	lua_setfield(L, -2, "new");
+	for (lua_pushnil(L); lua_next(L, 1);) {
+		lua_pushvalue(L, -2);
+		lua_insert(L, -2);
+		if (lua_type(L, -3) == LUA_TSTRING)
+			lua_rawset(L, -4);
+		else
+			lua_pop(L, 2);
+	}
+}
+
 /***
 A Lua function in a child.
 
@@ -146,26 +166,18 @@ static int process_clone(lua_State *L)
 
 	luaL_checktype(L, 1, LUA_TTABLE);
 	luaL_checktype(L, 2, LUA_TFUNCTION);
-	/* the plan: a copy of the options, with the array part as `new` */
-	lua_newtable(L);
-	lua_newtable(L);
-	for (lua_Integer i = 1; lua_geti(L, 1, i) != LUA_TNIL; i++)
-		lua_seti(L, -2, i);
-	lua_pop(L, 1);
-	lua_setfield(L, -2, "new");
-	for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-		if (lua_type(L, -2) != LUA_TSTRING)
-			continue;
-		for (size_t i = 0; i < NB_COUNT(unfit); i++)
-			if (strcmp(lua_tostring(L, -2), unfit[i]) == 0)
-				return luaL_error(L,
-						  "clone: %s is for a "
-						  "program, not a function",
-						  unfit[i]);
-		lua_pushvalue(L, -2);
-		lua_pushvalue(L, -2);
-		lua_rawset(L, top + 1);
-	}
+	for (size_t i = 0; i < NB_COUNT(unfit); i++)
+		if (lua_getfield(L, 1, unfit[i]) != LUA_TNIL)
+			return luaL_error(L,
+					  "clone: %s is for a program, not a "
+					  "function",
+					  unfit[i]);
+		else
+			lua_pop(L, 1);
+	if (lua_rawlen(L, 1) > 0)
+		push_plan(L);
+	else
+		lua_pushvalue(L, 1);
 	p = nb_newprocess(L);
 	in = nb_newfd(L);
 	p->l.function = true;
@@ -201,6 +213,7 @@ static int process_clone(lua_State *L)
 		return nb_launchfailed(L, &p->l);
 	}
 	nb_adopt(p);
+	nb_sparearena(L, top + 4);
 	lua_settop(L, top + 3);
 	return 2;
 }

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "arena.h"
 #include "launch.h"
 #include "nb.h"
 #include "process.h"
@@ -141,6 +142,8 @@ static int process_spawn(lua_State *L)
 	if (p->l.gated) { /* a failure behind the gate is told by the plan */
 		lua_pushvalue(L, 3);
 		lua_setiuservalue(L, 2, 1);
+	} else {
+		nb_sparearena(L, 3);
 	}
 	lua_settop(L, 2);
 	return 1;
@@ -170,8 +173,11 @@ static int process_start(lua_State *L)
 		return nb_launchfailed(L, &p->l);
 	}
 	nb_adopt(p);
+	lua_getiuservalue(L, 1, 1);
+	nb_sparearena(L, 2);
 	lua_pushnil(L);
 	lua_setiuservalue(L, 1, 1);
+	lua_settop(L, 1);
 	return 1;
 }
 

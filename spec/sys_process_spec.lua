@@ -267,6 +267,24 @@ describe("nsbox.sys.process.spawn", function()
     fails(("x"):rep(300), errno.ENAMETOOLONG)
   end)
 
+  it("keeps the plan of what waits at its gate while others start and are called", function()
+    local long = {}
+    for i = 1, 300 do long[i] = ("LONG%d=%s"):format(i, ("x"):rep(30)) end
+    local waiting = {}
+    for i = 1, 3 do
+      waiting[i] = process.spawn { argv = { "/nonexistent/program" .. i }, env = {}, gate = true }
+      assert.equal("300\n", (output { "env | grep -c ^LONG", env = long, gate = i == 2 }))
+      assert.equal("0\n", (output { "env | grep -c ^LONG || :", env = {}, gate = i == 2 }))
+      local p, r = process.clone({}, function() return i end)
+      assert.equal(i, select(2, process.results(r:read())))
+      r:close()
+      ending(p)
+    end
+    for i, p in ipairs(waiting) do
+      refused("exec", "/nonexistent/program" .. i, errno.ENOENT, p:start())
+    end
+  end)
+
   it("searches PATH as execvp does, without a shell", function()
     local dir = tmpdir()
     for _, name in ipairs { "a", "b", "c" } do sh("mkdir " .. dir .. "/" .. name) end
