@@ -801,6 +801,20 @@ describe("overlay", function()
       assert.equal("ENOENT", failure(function() run("true", "root") end).code)
     end)
 
+    it("is that of a box on an island, too, with its users", function()
+      needs "mount_api"
+      local root, dir = make(), tmpdir()
+      assert(os.execute(("chmod 755 %s; mkdir %s/u %s/w"):format(dir, dir, dir)))
+      spew(dir .. "/passwd", "u:x:0:0::/bound:/bin/sh\n")
+      local lab <close> = nsbox.scope { private = true }
+      local b = lab:box { rootfs = root, user = "u", bind = dir .. ":/etc",
+        overlay = { upper = dir .. "/u", work = dir .. "/w" } }
+      assert.equal("/bound\n", b:exec({ "sh", "-c", "echo $HOME; touch /made" }).stdout)
+      assert.equal("", slurp(dir .. "/u/made"))
+      local without = lab:box { user = "u", bind = dir .. ":/etc" }
+      assert.equal("/bound\n", without:exec({ "sh", "-c", "echo $HOME" }).stdout)
+    end)
+
     it("finds users where they are seen", function()
       local root, lower = make(), tmpdir()
       assert(lfs.mkdir(root .. "/etc") and lfs.mkdir(lower .. "/etc"))

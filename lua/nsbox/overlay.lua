@@ -125,7 +125,9 @@ end
 --- Looks for all directories, and takes those that are written to.
 --
 -- Two boxes that change one `upper` at a time would have files that are neither's, and the
--- kernel does not say so: there is a lock on `upper` and on `work` while the box lives.
+-- kernel does not say so: there is a lock on `upper` and on `work` while the box lives. It is the
+-- script's, and does not see a box that outlives one that is killed, until the next scope that is
+-- opened ends that box.
 -- @tparam table o checked options: `overlay` gets `base`, what upper and work are in
 -- @tparam string op the verb, for an Error
 -- @tparam table held gets the open directories with the locks
