@@ -89,11 +89,12 @@ describe("a program in a box", function()
 end)
 
 describe("settings of a box", function()
-  it("are those of its network namespace, and none of the machine's", function()
-    for _, key in ipairs { "kernel.core_pattern", "kernel.hostname", "vm.overcommit_memory",
-      "fs.file-max", "user.max_user_namespaces", "kernel.shmmax" } do
+  it("are those of its net and ipc namespaces, and none of the machine's", function()
+    for _, key in ipairs { "kernel.core_pattern", "kernel.domainname", "vm.overcommit_memory",
+      "fs.file-max", "user.max_user_namespaces", "kernel.shmmax.x", "kernel.msg_next_id",
+      "fs.mqueue", "fs/mqueue/msg_max" } do
       misuse(function() nsbox.run { "a", sysctl = { [key] = "1" } } end,
-        "only settings below net belong to a network namespace, not " .. key:match "^%a+")
+        "'" .. key .. "' is one of the whole machine")
     end
     for _, key in ipairs { "net", "net..x", "net.../../kernel/core_pattern", "net.ipv4.",
       "net./.x" } do
