@@ -26,7 +26,8 @@ describe("a box's", function()
     assert.equal(host, (output { "hostname" }))
     assert.equal(64 + 1, #output { "hostname", hostname = ("h"):rep(64) })
     assert.equal("a-1.b2\n", (output { "hostname", hostname = "a-1.b2" }))
-    for _, name in ipairs { "a\n1.2.3.4 b", "a b", "a_b", "-a", "a-", ".a", "a.", "a..b", "a/b" } do
+    assert.equal("web_1\n", (output { "hostname", name = "web_1" }))
+    for _, name in ipairs { "a\n1.2.3.4 b", "a b", "a#b", "-a", "a-", ".a", "a.", "a..b", "a/b" } do
       boxes.misuse({ "hostname", hostname = name }, "hostname: expected a host name")
       boxes.misuse({ "hostname", name = name }, "name: expected a host name")
     end

@@ -103,8 +103,9 @@ local function host_name(value)
     return nil, mistake.too_long(value, HOST_NAME)
   end
   for part in (value .. "."):gmatch "([^.]*)%." do
-    if not part:find "^%w[%w-]*$" or part:sub(-1) == "-" then
-      return nil, mistake.bad("a host name (letters, digits, '-' and '.')", value)
+    -- RFC 1123 has no '_', but everybody else's boxes do
+    if not part:find "^[%w_][%w_-]*$" or part:sub(-1) == "-" then
+      return nil, mistake.bad("a host name (letters, digits, '-', '_' and '.')", value)
     end
   end
   return value
@@ -126,7 +127,7 @@ local fields = {
   net = { opts.by("nsbox.attach", "check_net"),
     doc = "a bridge, { bridge, name =, INTERFACE }, or a list: networks at birth" },
   name = { host_name, doc = "identity, and default of hostname: a host name" },
-  hostname = { host_name, doc = "UTS name: letters, digits, \"-\" and \".\"" },
+  hostname = { host_name, doc = "UTS name: letters, digits, \"-\", \"_\" and \".\"" },
   namespaces = { namespaces, doc = "array: exactly these are new; named: true, false, or which" },
   maps = { opts.by("nsbox.idmap", "parse"),
     doc = "\"self\", \"subuid\", ranges, or { uid = ranges, gid = ranges }" },
