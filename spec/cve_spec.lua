@@ -179,16 +179,26 @@ describe("a box", function()
   it("has no file made by a descriptor of its caller", function()
     needs "rootfs"
     local root, outside = roots.make(), tmpdir()
-    link("/proc/self/fd/9", root .. "/etc")
     assert(os.execute(("chmod 777 %s"):format(outside)))
     local text = ([[
-      local nsbox = require "nsbox"
-      local names = { dns = { "10.0.0.1", hosts = { x = "10.0.0.2" } } }
-      names.rootfs, names.namespaces = %q, { pid = false }
-      print(select("#", nsbox.try(nsbox.box, names)))
+      local nsbox, root = require "nsbox", %q
+      local names = { "10.0.0.1", hosts = { x = "10.0.0.2" } }
+      local o = { rootfs = root, namespaces = { pid = false } }
+      local function swap(from, to)
+        assert(os.rename(root .. "/" .. from, root .. "/" .. to))
+      end
+      -- the box is there before the link, and after it
+      local box = nsbox.box(o)
+      swap("etc", "kept")
+      swap("link", "etc")
+      print(select("#", nsbox.try(nsbox.dns, box, names)))
+      o.dns = names
+      print(select("#", nsbox.try(nsbox.box, o)))
     ]]):format(root)
+    lfs.mkdir(root .. "/etc")
+    link("/proc/self/fd/9", root .. "/link")
     -- it is refused, or made inside
-    assert.matches("^%d\n$", (lua("-", text, ("exec 9<%s; "):format(outside))))
+    assert.matches("^%d\n%d\n$", (lua("-", text, ("exec 9<%s; "):format(outside))))
     assert.same({}, entries(outside))
   end)
 
