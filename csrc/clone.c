@@ -166,14 +166,14 @@ static int process_clone(lua_State *L)
 
 	luaL_checktype(L, 1, LUA_TTABLE);
 	luaL_checktype(L, 2, LUA_TFUNCTION);
-	for (size_t i = 0; i < NB_COUNT(unfit); i++)
+	for (size_t i = 0; i < NB_COUNT(unfit); i++) {
 		if (lua_getfield(L, 1, unfit[i]) != LUA_TNIL)
 			return luaL_error(L,
 					  "clone: %s is for a program, not a "
 					  "function",
 					  unfit[i]);
-		else
-			lua_pop(L, 1);
+		lua_pop(L, 1);
+	}
 	if (lua_rawlen(L, 1) > 0)
 		push_plan(L);
 	else

@@ -11,6 +11,11 @@ local function has(options, word)
   return ("," .. options .. ","):find("," .. word .. ",", 1, true) ~= nil
 end
 
+local function passwd(root, text)
+  assert(lfs.mkdir(root .. "/etc"))
+  spew(root .. "/etc/passwd", text)
+end
+
 local function mountinfo(root, o)
   return roots.mounts((sh_in(root, "cat /proc/self/mountinfo", o)))
 end
@@ -371,8 +376,7 @@ zero
 
   it("has the home of its user in all that enters the box", function()
     local root = make()
-    lfs.mkdir(root .. "/etc")
-    spew(root .. "/etc/passwd", "root:x:0:0::/home/boss:/bin/sh\nother:x:0:0::/other:/bin/sh\n")
+    passwd(root, "root:x:0:0::/home/boss:/bin/sh\nother:x:0:0::/other:/bin/sh\n")
     local b <close> = nsbox.box { rootfs = root, user = "root" }
     local echo = { "sh", "-c", "echo $HOME" }
     assert.equal("/home/boss\n", b:exec(echo).stdout)
@@ -385,8 +389,7 @@ zero
 
   it("has the users of the mounts that it joins #root", function()
     local root = make()
-    lfs.mkdir(root .. "/etc")
-    spew(root .. "/etc/passwd", "other:x:0:0::/other:/bin/sh\n")
+    passwd(root, "other:x:0:0::/other:/bin/sh\n")
     local b <close> = nsbox.box { rootfs = root }
     local _, result = nsbox.run { "sh", "-c", "echo $HOME", user = "other", stdout = "capture",
       namespaces = { user = b, mnt = b, pid = false } }
@@ -459,8 +462,7 @@ zero
 
   it("is that of all that enters the box", function()
     local root = make()
-    lfs.mkdir(root .. "/etc")
-    spew(root .. "/etc/passwd", "me:x:0:0::/home/me:/bin/sh\n")
+    passwd(root, "me:x:0:0::/home/me:/bin/sh\n")
     local b <close> = nsbox.box { rootfs = root, name = "rooted" }
     assert.equal("/\nrooted\n", b:exec({ "sh", "-c", "pwd; hostname" }).stdout)
     assert.equal("/home/me\n", b:exec({ "sh", "-c", "echo $HOME", user = "me" }).stdout)
@@ -785,8 +787,7 @@ describe("overlay", function()
 
     it("hides the users of its layers as its files do", function()
       local root, dir = make(), tmpdir()
-      lfs.mkdir(root .. "/etc")
-      spew(root .. "/etc/passwd", "root:x:0:0::/lower:/bin/sh\n")
+      passwd(root, "root:x:0:0::/lower:/bin/sh\n")
       lfs.mkdir(dir .. "/u")
       lfs.mkdir(dir .. "/w")
       local function run(command, user)

@@ -56,6 +56,14 @@ end
 
 local target = M.target
 
+--- Whether a path is a directory's, or below it, by their names alone.
+-- @tparam string path
+-- @tparam string dir without a slash at its end
+-- @treturn boolean
+function M.within(path, dir)
+  return (path .. "/"):sub(1, #dir + 1) == dir .. "/"
+end
+
 local function relative_to_cwd(path)
   if type(path) == "string" and path ~= "" and path:sub(1, 1) ~= "/" then
     local cwd = require("nsbox.sys.process").getcwd()

@@ -106,13 +106,9 @@ local function lock(op, name, dir, handle)
   end
 end
 
-local function within(path_, dir)
-  return (path_ .. "/"):sub(1, #dir + 1) == dir .. "/"
-end
-
 -- upper and work have to be on one mount: what both are in
 local function common(a, b)
-  local dir = ""
+  local within, dir = require("nsbox.binds").within, ""
   for name in (a .. "/"):gmatch "(/[^/]*)" do
     if not within(b, dir .. name) then
       break
@@ -140,7 +136,7 @@ function M.open(o, op, held)
   if not overlay.upper then
     return
   end
-  local stat = require("nsbox.sys.fd").stat
+  local stat, within = require("nsbox.sys.fd").stat, require("nsbox.binds").within
   local upper_handle, upper = take(op, "upper", overlay.upper, held)
   local work_handle, work = take(op, "work", overlay.work, held)
   if within(upper, work) or within(work, upper) then

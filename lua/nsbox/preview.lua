@@ -10,10 +10,6 @@ local M = {}
 
 local FILES <const> = { "/etc/passwd", "/etc/group" }
 
-local function below(path, dir)
-  return path == dir or path:sub(1, #dir + 1) == dir .. "/"
-end
-
 -- whether no link is on the way to it, as far as that exists
 local function is_straight(root, path)
   local fd = require "nsbox.sys.fd"
@@ -34,7 +30,7 @@ end
 -- a mount that may be on the way to one of the files
 local function is_elsewhere(root, target)
   for _, path in ipairs(FILES) do
-    if below(path, target) then
+    if require("nsbox.binds").within(path, target) then
       return false
     end
   end
@@ -52,6 +48,24 @@ local function each_target(o)
   return targets
 end
 
+-- whether no mount of the box may lie over one of the files
+local function is_plain(root, targets)
+  if #targets == 0 then
+    return true
+  end
+  for _, path in ipairs(FILES) do
+    if not is_straight(root, path) then
+      return false
+    end
+  end
+  for _, target in ipairs(targets) do
+    if not is_elsewhere(root, target) then
+      return false
+    end
+  end
+  return true
+end
+
 -- the root whose files are seen as they lie there, or nil
 local function root_of(o)
   if o.overlay and (o.overlay.base or #o.overlay.lower > 0) or o.rootfs and not o.rootfs.dir then
@@ -59,20 +73,9 @@ local function root_of(o)
   end
   local root = require("nsbox.sys.fd").open(o.rootfs and o.rootfs.dir or "/",
     { "path", "directory" })
-  local targets = each_target(o)
-  if root and #targets > 0 then
-    for _, path in ipairs(FILES) do
-      if not is_straight(root, path) then
-        root:close()
-        return nil
-      end
-    end
-    for _, target in ipairs(targets) do
-      if not is_elsewhere(root, target) then
-        root:close()
-        return nil
-      end
-    end
+  if root and not is_plain(root, each_target(o)) then
+    root:close()
+    return nil
   end
   return root
 end

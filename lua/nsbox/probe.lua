@@ -15,6 +15,8 @@ local SECONDS <const> = 30 -- for a child that does nothing: only a stuck kernel
 -- Targets of scratch mounts, in a mount namespace that ends with its child
 local SOMEWHERE <const> = "/sys"
 
+local values = require("nsbox.forked").values
+
 local function ended(process)
   local how, code = process:status()
   if how == nil then
@@ -122,17 +124,13 @@ probe("ipcsysctl", "settings of an own ipc namespace", function()
 end)
 
 probe("sysctl", "settings of an own net namespace", function()
-  local process, bytes = sys.process.clone({ "user", "net",
-    maps = require("nsbox.idmap").resolve "self" }, function()
+  local ok, why = values({ "user", "net", maps = require("nsbox.idmap").resolve "self" }, function()
     assert(io.open("/proc/sys/net/ipv4/ip_forward", "w")):close()
   end)
-  if not process then
-    return false, bytes
-  end
-  sys.fd.read(bytes, 4096)
-  sys.fd.close(bytes)
-  if ended(process) then
+  if ok then
     return true
+  elseif ok == nil then
+    return false, why
   end
   return false, "/proc/sys is read-only here, as in a default box",
     "run the outer box with bare = true (docker: --security-opt systempaths=unconfined)"
@@ -172,20 +170,15 @@ probe("overlay_userns", "overlay mounts in a user namespace",
   mounting({}, "overlay", SOMEWHERE, "lowerdir=/usr:/etc"))
 
 probe("mount_api", "open_tree(2) and move_mount(2)", function()
-  local process, bytes = sys.process.clone({ "user", "mnt",
-    maps = require("nsbox.idmap").resolve("self") }, function()
+  local ok, why = values({ "user", "mnt", maps = require("nsbox.idmap").resolve "self" }, function()
     local tree <close> = assert(sys.mount.open_tree("/proc", { "clone", "recursive" }))
     assert(sys.mount.move_mount(tree, "/sys"))
   end)
-  if not process then
-    return false, bytes
-  end
-  local text = sys.fd.read(bytes, 4096)
-  sys.fd.close(bytes)
-  if ended(process) then
+  if ok then
     return true
+  elseif ok == nil then
+    return false, why
   end
-  local _, why = sys.process.results(text or "")
   return false, tostring(why), "bind mounts are made by mount(2) then"
 end)
 
@@ -224,16 +217,12 @@ local function network(f)
   if not require("nsbox.idmap").who().root then
     kinds = { "user", "net", maps = require("nsbox.idmap").resolve("self") }
   end
-  local process, bytes = sys.process.clone(kinds, function()
+  local ran, ok, why = values(kinds, function()
     return f(assert(netlink.open()))
   end)
-  if not process then
-    return false, bytes
+  if not ran then
+    return false, ok
   end
-  local text = sys.fd.read(bytes, 4096)
-  sys.fd.close(bytes)
-  ended(process)
-  local _, ok, why = sys.process.results(text or "")
   return ok, why
 end
 

@@ -13,21 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <lauxlib.h>
-
-#include "fuzz.h"
-
-#define NOWHERE 1000 /* a descriptor that is not open */
-
-static const char *input;
-static size_t left;
-
-static int stub_open(const char *path, int flags)
-{
-	(void)path;
-	(void)flags;
-	return NOWHERE;
-}
+#include "input.h"
 
 static int stub_socket(int domain, int type, int protocol)
 {
@@ -73,19 +59,3 @@ static int stub_getsockopt(int fd, int level, int name, void *to,
 #define getsockopt stub_getsockopt
 
 #include "../../csrc/nl_iptables.c"
-
-/* what the kernel is going to answer, until the function returns */
-static int with(lua_State *L)
-{
-	input = luaL_checklstring(L, 1, &left);
-	lua_pushvalue(L, 2);
-	lua_call(L, 0, LUA_MULTRET);
-	left = 0;
-	return lua_gettop(L) - 2;
-}
-
-void fuzz_open(lua_State *L)
-{
-	lua_pushcfunction(L, with);
-	lua_setfield(L, -2, "with");
-}

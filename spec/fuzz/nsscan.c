@@ -14,14 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <lauxlib.h>
-
-#include "fuzz.h"
-
-#define SOMEWHERE 1000
-
-static const char *input;
-static size_t left;
+#include "input.h"
 
 /* the next line, cut to what fits; its length */
 static size_t line(char *to, size_t room)
@@ -67,13 +60,6 @@ static ssize_t stub_readlinkat(int dir, const char *name, char *to, size_t room)
 	return (ssize_t)n;
 }
 
-static int stub_open(const char *path, int flags)
-{
-	(void)path;
-	(void)flags;
-	return SOMEWHERE;
-}
-
 static int stub_openat(int dir, const char *path, int flags)
 {
 	(void)dir;
@@ -93,19 +79,3 @@ static int stub_close(int fd)
 #define readlinkat stub_readlinkat
 
 #include "../../csrc/nsscan.c"
-
-/* what there is in /proc, until the function returns */
-static int with(lua_State *L)
-{
-	input = luaL_checklstring(L, 1, &left);
-	lua_pushvalue(L, 2);
-	lua_call(L, 0, LUA_MULTRET);
-	left = 0;
-	return lua_gettop(L) - 2;
-}
-
-void fuzz_open(lua_State *L)
-{
-	lua_pushcfunction(L, with);
-	lua_setfield(L, -2, "with");
-}
