@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -282,6 +283,55 @@ static int write_maps(struct nb_launch *l)
 	return 0;
 }
 
+static int open_userns(pid_t pid)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/*
+ * The trees that are to be shown with the ids of the box: that takes privilege
+ * over their file system, which the child has not, and its user namespace,
+ * which we had not before.  Private: the copy of a shared mount is a peer of
+ * it, and what a box mounts would appear there.
+ */
+static int show_ids(struct nb_launch *l)
+{
+	const struct nb_step *steps =
+	    (struct nb_step *)((char *)l->plan + l->plan->steps);
+	int userns = -1;
+	long r = 0;
+
+	for (uint32_t i = 0; i < l->plan->nsteps && r == 0; i++) {
+		if (steps[i].op != NB_STEP_IDMAP)
+			continue;
+		if (userns < 0)
+			r = userns = open_userns(l->pid);
+		if (userns >= 0)
+			r = nb_rawsetattr(steps[steps[i].y].fd, "",
+					  MOUNT_ATTR_IDMAP, 0, MS_PRIVATE,
+					  userns, true);
+		if (r < 0) {
+			l->step = (int)i;
+			l->detail = -1;
+			fail(l, (int)-r, NULL);
+		}
+	}
+	if (userns >= 0)
+		nb_close(userns);
+	return r < 0 ? -1 : 0;
+}
+
+/* all that takes a user namespace that is new */
+static int give_ids(struct nb_launch *l)
+{
+	return write_maps(l) < 0 || show_ids(l) < 0 ? -1 : 0;
+}
+
 /* --- the handshake --- */
 
 static int let_go(struct nb_launch *l)
@@ -433,7 +483,7 @@ static int listen_to(struct nb_launch *l)
 		}
 		switch ((enum nb_said)r.said) {
 		case NB_WANTMAPS:
-			if (write_maps(l) < 0 || let_go(l) < 0)
+			if (give_ids(l) < 0 || let_go(l) < 0)
 				return -1;
 			break;
 		case NB_WANTSTEP:
@@ -584,7 +634,7 @@ int nb_launch(struct nb_launch *l)
 	ours = !l->late_maps && (l->uid_map || l->gid_map);
 	/* a function waits until we hold its pidfd: where SIGCHLD is ignored,
 	 * a child that ends before leaves nothing to open */
-	if (r == 0 && ours && write_maps(l) < 0)
+	if (r == 0 && ours && give_ids(l) < 0)
 		r = blame(l);
 	if (r == 0 && (ours || l->function) && let_go(l) < 0)
 		r = blame(l);

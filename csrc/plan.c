@@ -463,6 +463,8 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 		return do_signals();
 	case NB_STEP_RELEASE:
 		return nb_await(plan);
+	case NB_STEP_IDMAP:
+		return 0;
 	case NB_STEP_INIT:
 		return do_init(plan, s);
 	case NB_STEP_HARD:

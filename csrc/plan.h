@@ -43,6 +43,7 @@
 	X(LO, "lo")		/* loopback up */                                           \
 	X(MOUNT, "mount")	/* source a, target b, type c, data d, flags x */      \
 	X(GRAB, "bind")		/* open_tree(a), for a PLACE; x: no other way */                   \
+	X(IDMAP, "idmap")	/* the parent showed the tree of step y with our ids */ \
 	X(PLACE, "bind")	/* the tree of step y at b; attributes set x */        \
 	X(MASK, "mask")		/* an empty file or directory over a */           \
 	X(LINK, "symlink")	/* b, a link to a */                             \
@@ -201,6 +202,10 @@ struct nb_status {
 
 /* of what a descriptor is open on; 0 or -errno */
 long nb_status(int fd, struct nb_status *to);
+
+#ifndef MOUNT_ATTR_IDMAP
+#define MOUNT_ATTR_IDMAP 0x100000
+#endif
 
 /*
  * mount_setattr(2) alone; path "" is what dirfd is open on, userns a descriptor

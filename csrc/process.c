@@ -107,12 +107,14 @@ it, whatever links are there, mounted by descriptor and looked up again
 afterwards (`ESTALE` when something else is there then); `{ pivot = true }`
 leaves the old root, where every `grab` and `source` is, and comes last.
 These elements, or fields of those above, are for it: `{ tree = descriptor }`
-a tree of open_tree, with `grab` for its name; `below = index` of an element, in
-whose mount the path is; `make` what is missing, with its parents; `nofollow`
-no link may lead there; `instead = path` of the caller's own where the kernel
-gives no new file system (EPERM); `scratch` a file system that only the next
-steps see, by `below`; `{ mask = path, below = }` an empty file or directory
-over it, when /dev/null is what it should be (else `ENXIO`);
+a tree of open_tree, with `grab` for its name; `{ idmap = index of that grab }`
+shows it with the ids of the box, by the `maps` (of more than the caller's own
+ids); `below = index` of an element, in whose mount the path is; `make` what is
+missing, with its parents; `nofollow` no link may lead there; `instead = path`
+of the caller's own where the kernel gives no new file system (EPERM); `scratch`
+a file system that only the next steps see, by `below`; `{ mask = path, below =
+}` an empty file or directory over it, when /dev/null is what it should be (else
+`ENXIO`);
 `{ symlink = text, target =, below = }`; `{ content = text, target =, below =,
 mode = "0644" }`; `{ directory = name, below =, mode = "0755" }`;
 `{ gid = id }`, `{ uid = id }` from here on; `{ write = path, data = }` what

@@ -489,8 +489,9 @@ static const char *subject(lua_State *L, const struct nb_launch *l)
 		return base + s->a;
 	case NB_STEP_GRAB:
 		return s->a ? base + s->a : NULL;
+	case NB_STEP_IDMAP:
 	case NB_STEP_PLACE:
-		if (s->flags & NB_ROOT)
+		if (s->op == NB_STEP_IDMAP || s->flags & NB_ROOT)
 			s = (struct nb_step *)((char *)plan + plan->steps) +
 			    s->y;
 		return base + (s->op == NB_STEP_PLACE ? s->b : s->a);

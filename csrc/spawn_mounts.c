@@ -13,7 +13,7 @@ static const char *const mount_fields[] = {
     "tree",    "below",	 "make",    "nofollow",	 "root",  "scratch",
     "instead", "mask",	 "symlink", "content",	 "mode",  "pivot",
     "uid",     "gid",	 "try",	    "directory", "slave", "write",
-    NULL};
+    "idmap",   NULL};
 
 /* which step an element of the list became */
 static uint32_t *step_numbers(struct nb_builder *b)
@@ -21,22 +21,46 @@ static uint32_t *step_numbers(struct nb_builder *b)
 	return nb_at(b, b->mount_steps);
 }
 
+static struct nb_step *grabbed(struct nb_builder *b, int i, lua_Integer grab)
+{
+	struct nb_step *from = (struct nb_step *)nb_at(b, nb_plan(b)->steps) +
+			       step_numbers(b)[grab - 1];
+
+	if (from->op != NB_STEP_GRAB)
+		luaL_error(b->L, "mounts[%d]: mounts[%d] is no grab", i,
+			   (int)grab);
+	return from;
+}
+
 /* a tree is taken by one mount and placed by one later */
 static void place_tree(struct nb_builder *b, struct nb_step *s, int i,
 		       lua_Integer place)
 {
-	uint32_t number = step_numbers(b)[place - 1];
-	struct nb_step *from =
-	    (struct nb_step *)nb_at(b, nb_plan(b)->steps) + number;
+	struct nb_step *from = grabbed(b, i, place);
 
-	if (from->op != NB_STEP_GRAB)
-		luaL_error(b->L, "mounts[%d]: mounts[%d] is no grab", i,
-			   (int)place);
 	if (from->y)
 		luaL_error(b->L, "mounts[%d]: mounts[%d] is placed already", i,
 			   (int)place);
 	from->y = 1;
-	s->y = number;
+	s->y = step_numbers(b)[place - 1];
+}
+
+/* by the parent, once it has written the maps */
+static struct nb_step *add_idmap(struct nb_builder *b, int i, lua_Integer grab)
+{
+	struct nb_step *s;
+
+	if (!b->l || !(b->l->uid_map || b->l->gid_map))
+		luaL_error(b->L,
+			   "mounts[%d]: idmap: needs the maps of the plan "
+			   "itself, of more than the caller's own ids",
+			   i);
+	if (grabbed(b, i, grab)->fd < 0)
+		luaL_error(b->L, "mounts[%d]: idmap: mounts[%d] has no tree", i,
+			   (int)grab);
+	s = nb_step(b, NB_STEP_IDMAP);
+	s->y = step_numbers(b)[grab - 1];
+	return s;
 }
 
 /* 1 + the step of the element that a field names, 0: no such field */
@@ -197,6 +221,7 @@ static void add_mount(struct nb_builder *b, int m, int i)
 	const char *attr = nb_fieldstring(L, m, "attr", NULL);
 	const char *target = nb_fieldstring(L, m, "target", NULL);
 	lua_Integer place = nb_fieldint(L, m, "place", 1, i - 1, 0);
+	lua_Integer idmap = nb_fieldint(L, m, "idmap", 1, i - 1, 0);
 	int tree = tree_field(L, m);
 	struct nb_step *s;
 	uint32_t o;
@@ -220,6 +245,8 @@ static void add_mount(struct nb_builder *b, int m, int i)
 		place_tree(b, s, i, place);
 		s->x = set;
 		s->z = clr;
+	} else if (idmap) {
+		s = add_idmap(b, i, idmap);
 	} else {
 		s = add_other(b, m, i, target);
 		if (!s && target)
@@ -280,7 +307,7 @@ static void move_steps(struct nb_step *s, uint32_t n, uint32_t by,
 		shift(&s->b, by);
 		shift(&s->c, by);
 		shift(&s->d, by);
-		if (s->op == NB_STEP_PLACE)
+		if (s->op == NB_STEP_PLACE || s->op == NB_STEP_IDMAP)
 			s->y += first;
 		if (s->op == NB_STEP_MOUNT && s->y)
 			s->y += by;

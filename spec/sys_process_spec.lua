@@ -182,6 +182,13 @@ describe("nsbox.sys.process.spawn", function()
       wrong({ mounts = { { grab = "/a", below = 1 } } }, "field 'below'")
       wrong({ mounts = { { tree = 0 } } }, "mounts%[1%]: tree: needs a name, its grab")
       wrong({ mounts = { { grab = "/", tree = "x" } } }, "descriptor expected")
+      local own = { new = { "user", "mnt" }, maps = { uid = { { 0, 5, 2 } } } }
+      own.mounts = { { grab = "/" }, { idmap = 1 } }
+      wrong(own, "mounts%[2%]: idmap: mounts%[1%] has no tree")
+      own.mounts = { { target = "/" }, { idmap = 1 } }
+      wrong(own, "mounts%[2%]: mounts%[1%] is no grab")
+      wrong({ new = { "mnt" }, mounts = { { grab = "/" }, { idmap = 1 } } },
+        "mounts%[2%]: idmap: needs the maps of the plan itself")
       for _, element in ipairs { { symlink = "x" }, { content = "x" } } do
         wrong({ mounts = { element } }, "mounts%[1%]: needs a target")
       end

@@ -181,14 +181,13 @@ function M.check(value)
   return list(value, one_bind)
 end
 
--- the element that takes the source of a bind
-local function grab(b, who, op, opened)
-  local tree
-  if b.idmap then
-    local idmapped = require "nsbox.idmapped"
-    tree = idmapped.is_needed(who) and idmapped.tree(b.from, who.maps, op, opened) or nil
+-- adds what takes the source of a bind; its index
+local function grab(mounts, b, who, op, opened)
+  if b.idmap and require("nsbox.idmapped").is_needed(who) then
+    return require("nsbox.idmapped").take(mounts, b.from, op, opened)
   end
-  return { grab = b.from, tree = tree, recursive = true }
+  mounts[#mounts + 1] = { grab = b.from, recursive = true }
+  return #mounts
 end
 
 --- Puts the elements that take all sources of binds into a list of mounts.
@@ -215,8 +214,7 @@ function M.take(mounts, plan, binds, who, op, opened)
   end
   for i, b in ipairs(binds or {}) do
     if not b.slave then
-      mounts[#mounts + 1] = grab(b, who, op, opened)
-      taken[i] = #mounts
+      taken[i] = grab(mounts, b, who, op, opened)
     end
   end
   return taken

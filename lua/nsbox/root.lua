@@ -83,11 +83,11 @@ end
 -- the trees that the root is made of; an empty one is made of none
 local function sources(list, o, who, op, opened)
   local overlay, taken = o.overlay, {}
-  local shifted = is_shifted(o, who) and require("nsbox.idmapped").tree
+  local shifted = is_shifted(o, who) and require("nsbox.idmapped").take
   local dirs = overlay and require("nsbox.overlay").sources(o) or { o.rootfs.dir }
   for i, dir in ipairs(dirs) do
-    taken[i] = append(list, { grab = dir, recursive = true, tree = shifted
-      and shifted(dir, who.maps, op, opened, overlay and "layer" or "root") or nil })
+    taken[i] = shifted and shifted(list, dir, op, opened, overlay and "layer" or "root")
+      or append(list, { grab = dir, recursive = true })
   end
   return taken
 end
