@@ -86,6 +86,7 @@ enum nb_stepop {
 #define NB_OUTSIDE 2048	  /* the parent does it, who has the privilege */
 #define NB_EXECROOT 4096  /* AMBIENT: not for uid 0, to whom exec gives all */
 #define NB_PERMITTED 8192 /* CAPS: what is permitted stays so, besides x */
+#define NB_TERMINAL 16384 /* GRAB: a, where it is the file at b; no a: none */
 /* MOUNT, PLACE, with a root of the box's own: */
 #define NB_NOFOLLOW 8 /* no symbolic link may lead there */
 #define NB_MAKE 16    /* where it is missing, it is made */
@@ -107,6 +108,11 @@ struct nb_step {
 	uint32_t a, b, c, d;
 	uint32_t below; /* 1 + the step in whose mount its paths begin */
 	uint64_t x, y, z;
+};
+
+/* what a NB_TERMINAL has to be */
+struct nb_file {
+	uint64_t dev, ino; /* as in struct nb_status */
 };
 
 /* what JOIN finds at a */

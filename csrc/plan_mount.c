@@ -37,33 +37,60 @@ static long top(void)
 /* --- bind mounts in two parts, so that a source is taken before the mounts
  * around it become read-only or hidden --- */
 
+/* Its path, if that still leads to what the program has as a stream: somebody
+ * may have put another thing there, or it may be one of other mounts
+ * (CVE-2025-52565). */
+static long terminal(struct nb_plan *plan, const struct nb_step *s)
+{
+	const struct nb_file *want = nb_inplan(plan, s->b);
+	struct nb_status st;
+	long fd, r;
+
+	if (!s->a)
+		return -ENOENT;
+	fd = nb_sys5(__NR_openat, AT_FDCWD, nb_inplan(plan, s->a),
+		     O_PATH | O_CLOEXEC, 0, 0);
+	if (fd < 0)
+		return fd;
+	r = nb_status((int)fd, &st);
+	if (r == 0 && (st.dev != want->dev || st.ino != want->ino))
+		r = -ESTALE;
+	if (r < 0)
+		nb_sys(__NR_close, fd, 0, 0);
+	return r < 0 ? r : fd;
+}
+
 static long do_grab(struct nb_plan *plan, struct nb_step *s)
 {
 	const char *path = nb_inplan(plan, s->a);
 	unsigned recursive = s->flags & NB_RECURSIVE ? AT_RECURSIVE : 0;
+	bool open = s->below || s->flags & NB_TERMINAL;
 	long fd, dir = AT_FDCWD;
 
 	if (s->fd >= 0) /* a tree that came from the parent */
 		return 0;
 	s->c = 0;
-	if (s->below) {
+	if (s->flags & NB_TERMINAL) {
+		dir = terminal(plan, s);
+	} else if (s->below) {
 		dir = nb_base(plan, s);
 		if (dir >= 0)
 			dir = nb_find((int)dir, path, NB_NOFOLLOW);
-		if (dir < 0)
-			return dir;
-		path = "";
 	}
+	if (open && dir < 0)
+		return dir;
+	if (open)
+		path = "";
 	fd = nb_sys(__NR_open_tree, dir, path,
 		    TREE_CLONE | O_CLOEXEC | recursive |
 			(*path ? 0 : AT_EMPTY_PATH));
 	/* by its name it could be bound only when it is private */
 	if ((fd == -ENOSYS || fd == -EPERM) && !s->x) {
 		s->c = 1;
-		fd = s->below ? dir
-			      : nb_sys5(__NR_openat, AT_FDCWD, path,
-					O_PATH | O_CLOEXEC, 0, 0);
-	} else if (s->below) {
+		fd = open ? dir
+			  : nb_sys5(__NR_openat, AT_FDCWD, path,
+				    O_PATH | O_CLOEXEC, 0, 0);
+	} else if (open) {
 		nb_sys(__NR_close, dir, 0, 0);
 	}
 	if (fd < 0)

@@ -83,7 +83,8 @@ that.  A failed spawn leaves nothing behind.
  `lo` bring up the loopback; `writes` list of `{ path, text, optional = }`;
  `mounts` list of `{ target =, source =, type =, flags =, data =, optional = }`,
  `{ grab = path, recursive =, slave = }` (take a tree now; `slave`: only as it
- is, by open_tree),
+ is, by open_tree), `{ terminal = true }` (the same of the first of the three
+ streams that is one, where its name leads to it: else `ENOENT`, `ESTALE`),
  `{ place = index of the grab, target =, set =, clear = }`,
  `{ attr = path, set =, clear =, recursive = }`, what @{mounts} made, and those
  of a root of its own, below;

@@ -8,12 +8,12 @@
 #include "process.h"
 
 static const char *const mount_fields[] = {
-    "type",    "source", "target",  "flags",	 "data",  "optional",
-    "grab",    "place",	 "attr",    "set",	 "clear", "recursive",
-    "tree",    "below",	 "make",    "nofollow",	 "root",  "scratch",
-    "instead", "mask",	 "symlink", "content",	 "mode",  "pivot",
-    "uid",     "gid",	 "try",	    "directory", "slave", "write",
-    "idmap",   NULL};
+    "type",    "source",   "target",  "flags",	   "data",  "optional",
+    "grab",    "place",	   "attr",    "set",	   "clear", "recursive",
+    "tree",    "below",	   "make",    "nofollow",  "root",  "scratch",
+    "instead", "mask",	   "symlink", "content",   "mode",  "pivot",
+    "uid",     "gid",	   "try",     "directory", "slave", "write",
+    "idmap",   "terminal", NULL};
 
 /* which step an element of the list became */
 static uint32_t *step_numbers(struct nb_builder *b)
@@ -80,7 +80,7 @@ static uint16_t step_flags(lua_State *L, int m)
 	    {"optional", NB_MISSING_OK}, {"try", NB_TRY},
 	    {"recursive", NB_RECURSIVE}, {"make", NB_MAKE},
 	    {"nofollow", NB_NOFOLLOW},	 {"root", NB_ROOT},
-	    {"scratch", NB_SCRATCH},
+	    {"scratch", NB_SCRATCH},	 {"terminal", NB_TERMINAL},
 	};
 	uint16_t flags = 0;
 
@@ -229,7 +229,7 @@ static void add_mount(struct nb_builder *b, int m, int i)
 	nb_checkattrs(L, m, &set, &clr);
 	if (tree >= 0 && !grab)
 		luaL_error(L, "mounts[%d]: tree: needs a name, its grab", i);
-	if (grab) {
+	if (grab || nb_fieldbool(L, m, "terminal", false)) {
 		o = nb_putstring(b, grab);
 		s = nb_step(b, NB_STEP_GRAB);
 		s->a = o;
@@ -397,8 +397,12 @@ bool nb_pivots(struct nb_builder *b)
 
 void nb_addmounts(struct nb_builder *b)
 {
+	uint32_t first = nb_plan(b)->nsteps;
+
 	b->mount_steps = nb_reserve(b, (size_t)b->nmounts * sizeof(uint32_t));
 	nb_each(b, "mounts", b->nmounts, add_element);
+	if (b->l)
+		nb_findterminal(b, first);
 }
 
 /***

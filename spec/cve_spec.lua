@@ -7,6 +7,7 @@ local lfs = require "lfs"
 local nsbox = require "nsbox"
 local roots = require "roots"
 local sys = require "nsbox.sys"
+local terminal = require "terminal"
 
 local ESCAPE <const> = built "escape"
 local link = roots.link
@@ -236,6 +237,28 @@ describe("a box", function()
     assert.equal("2\n", slurp(fake .. NAME))
     assert.is_true(box:exec({ "umount", "/proc/sys" }).ok)
     assert.equal("77\n", box:exec({ "cat", "/proc/sys" .. NAME }).stdout)
+  end)
+
+  it("has no console but what its caller has, CVE-2025-52565", function()
+    needs "rootfs"
+    local root, t <close> = roots.make(), terminal()
+    local dir, name = t.path:match "^(.*)/([^/]+)$"
+    -- what is at its place is another file, a link to one, nothing
+    local function look(put)
+      return inside({ "user", "mnt" }, function()
+        put()
+        return (roots.sh(root, "stat -c %F /dev/console 2>&1", { stdin = t.fd }))
+      end)
+    end
+    local none = "stat: can't stat '/dev/console': No such file or directory\n"
+    assert.equal("character special file\n", look(function() end))
+    assert.equal(none, look(function() assert(sys.mount("/dev/zero", t.path, nil, "bind")) end))
+    for _, target in ipairs { false, "/dev/zero", "/etc" } do
+      assert.equal(none, look(function()
+        assert(sys.mount("tmpfs", dir, "tmpfs"))
+        return target and link(target, dir .. "/" .. name)
+      end))
+    end
   end)
 
   it("takes no half of a number for a user, CVE-2026-30892", function()

@@ -406,9 +406,9 @@ static long write_map(void)
 	return fd < 0 ? fd : write((int)fd, "0 0 4294967295\n", 15);
 }
 
-static long push_input(void)
+static long push_input(const char *name)
 {
-	long fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
+	long fd = open(name, O_RDWR | O_CLOEXEC | O_NOCTTY);
 
 	return fd < 0 ? fd : ioctl((int)fd, TIOCSTI, "\n");
 }
@@ -502,7 +502,7 @@ static long push_input(void)
 	X(set_groups, syscall(SYS_setgroups, 0L, NULL))                        \
 	X(write_map, write_map())                                              \
 	X(terminal, can_open("/dev/tty", O_RDWR))                              \
-	X(push_input, push_input())
+	X(push_input, push_input(arg))
 
 #define FUNCTION(name, call)                                                   \
 	static long escape_##name(const char *arg)                             \

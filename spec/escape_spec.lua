@@ -369,11 +369,24 @@ describe("ways out of a box", function()
     spew(file, ([[
       local nsbox = require "nsbox"
       for _, bare in ipairs { false, true } do
-        local o = { %q, "terminal", "push_input", stdout = "capture", bare = bare }
+        local o = { %q, "terminal", "push_input:/dev/tty", stdout = "capture", bare = bare }
         print(bare, (select(2, nsbox.run(o)).stdout:gsub("\n", " ")))
       end]]):format(ESCAPE))
     local text = lua(file, "", [[sh -c 'script -qec "$0 $1" /dev/null' ]]):gsub("\r", "")
-    assert.matches("false\tterminal ENXIO push_input ENXIO", text)
-    assert.matches("true\tterminal ok push_input", text)
+    assert.matches("false\tterminal ENXIO push_input:/dev/tty ENXIO", text)
+    assert.matches("true\tterminal ok push_input:/dev/tty", text)
+  end)
+
+  it("do not go through it where it is the box's console", function()
+    needs "rootfs"
+    local root, file = roots.make(), tmpdir() .. "/box.lua"
+    assert(os.execute(("cp %s %s/bin/escape"):format(ESCAPE, root)))
+    spew(file, ([[
+      local o = { "sh", "-c", "exec 3<>/dev/console; exec escape terminal push_input:/dev/console",
+        rootfs = %q, maps = "self", stdout = "capture" }
+      print((select(2, require "nsbox".run(o)).stdout:gsub("\n", " ")))]]):format(root))
+    -- whoever leads a session and opens a terminal has it, unless it is another session's
+    local text = lua(file, "", [[sh -c 'script -qec "$0 $1" /dev/null' ]]):gsub("\r", "")
+    assert.equal("terminal ENXIO push_input:/dev/console EPERM \n", text)
   end)
 end)

@@ -3,9 +3,11 @@ local sys = require "nsbox.sys"
 local blame = require "blame"
 local roots = require "roots"
 local inside = require "inside"
+local terminal = require "terminal"
 local lfs = require "lfs"
 local misuse, failure, sh_in, make = blame.misuse, blame.failure, roots.sh, roots.make
 local link = roots.link
+local is_root = sys.process.ids().euid == 0 and not in_userns()
 
 local function has(options, word)
   return ("," .. options .. ","):find("," .. word .. ",", 1, true) ~= nil
@@ -67,7 +69,7 @@ describe("rootfs", function()
     local root = make()
     local out = sh_in(root, "cd /dev; for f in null zero full random urandom tty; do "
       .. "stat -c '%n %F %t:%T %a' $f; done; for l in fd stdin stdout stderr ptmx; do "
-      .. "echo $l $(readlink $l); done; stat -c '%n %F %a' shm; ls")
+      .. "echo $l $(readlink $l); done; stat -c '%n %F %a' shm; ls", { stdin = "null" })
     assert.equal([[
 null character special file 1:3 666
 zero character special file 1:5 666
@@ -106,6 +108,40 @@ zero
     end
     assert(has(list["/sys"].options, "ro"))
     assert.matches("Read%-only", (sh_in(root, "echo 1 >/proc/sys/kernel/randomize_va_space")))
+  end)
+
+  it("has the terminal of a stream as its console", function()
+    local root, t <close> = make(), terminal()
+    local want = (sh("stat -c '%t:%T %i' " .. t.path))
+    local function console(o)
+      o.stdin, o.stdout = o.stdin or "null", "capture"
+      o.rootfs, o.stderr = o.rootfs or root, o.stderr or "null"
+      o[1], o[2], o[3] = "sh", "-c", "stat -c '%t:%T %i' /dev/console; cat /proc/self/mountinfo"
+      local text = select(2, nsbox.run(o)).stdout
+      return text:match "^(%x+:%x+ %d+\n)", roots.mounts(text)["/dev/console"]
+    end
+    -- with a file, a number, an init, without a user namespace, over what the image says
+    assert(os.execute(("mkdir %s/dev && ln -s /bin/sh %s/dev/console"):format(root, root)))
+    local file <close> = io.open(t.path, "r+")
+    for _, o in ipairs { { stdin = t.fd }, { stderr = t.fd }, { stdin = file },
+      { stdin = t.fd:fileno() }, { stdin = t.fd, init = true }, { stdin = t.fd, rootfs = {
+      root, ro = true } }, { stdin = t.fd, namespaces = { user = not is_root } } } do
+      local found, mount = console(o)
+      assert.equal(want, found)
+      assert(has(mount.options, "nosuid") and has(mount.options, "noexec"), mount.options)
+      assert.equal("devpts", mount.fstype)
+    end
+    assert.same({ nil, nil }, { console {} })
+    assert.is_nil((select(2, console { stdin = t.fd, bare = true })))
+    -- it stays, for what enters
+    local box <close> = nsbox.box { "sleep", "1000", rootfs = root, stdin = t.fd, stdout = "null",
+      stderr = "null" }
+    assert.equal(want, box:exec({ "stat", "-c", "%t:%T %i", "/dev/console" }).stdout)
+    -- who may open the terminal may open this, too
+    local _, result = nsbox.run { "sh", "-c", "echo here >/dev/console", rootfs = root,
+      stdin = t.fd, stdout = "null", maps = "self" }
+    assert.is_true(result.ok)
+    assert.equal("here\r\n", t.output:read())
   end)
 
   it("is writable, and what is made belongs to the caller", function()

@@ -914,6 +914,22 @@ describe("nsbox.sys.process.spawn", function()
         mounts = { { target = dir, type = "nsboxfs", optional = true } } }))
     end)
 
+    it("takes the terminal of a stream, and says where there is none", function()
+      local t <close> = require "terminal"()
+      local target = tmpdir() .. "/console"
+      spew(target, "")
+      local function plan(o)
+        o[1], o.new = "stat -c %t:%T " .. target, { "mnt" }
+        o.mounts = { { terminal = true, try = o.try }, { place = 1, target = target } }
+        o.try = nil
+        return output(box(o))
+      end
+      local null <close> = fd.open("/dev/null", "rdwr")
+      assert.equal((sh("stat -c %t:%T " .. t.path)), (plan { stdin = t.fd }))
+      assert.equal("0:0\n", (plan { stdin = null, stderr = null, try = true }))
+      refused("bind", nil, errno.ENOENT, plan { stdin = null, stderr = null })
+    end)
+
     it("a new /proc with nothing but the box in it", function()
       needs("procmount", "pidns")
       assert.equal("/proc/1\n", (output(box { "echo /proc/[0-9]*", new = { "mnt", "pid" },

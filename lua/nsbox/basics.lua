@@ -46,7 +46,8 @@ local function add_sys(list, kind)
   return bring(list, "/sys", "/sys", SAFE_RO)
 end
 
--- a device is bound: nobody but the machine's root can make one
+-- a device is bound: nobody but the machine's root can make one. The console is the terminal that
+-- the program is given, if that is one
 local function add_dev(list, kind)
   local dev = append(list, { type = "tmpfs", source = "tmpfs", target = "/dev", make = true,
     nofollow = true, flags = SAFE, data = "mode=755,size=64k" })
@@ -55,6 +56,9 @@ local function add_dev(list, kind)
     append(list, { place = grab, target = name, below = dev, make = true, nofollow = true,
       set = { "nosuid", "noexec" } })
   end
+  local terminal = append(list, { terminal = true, try = true })
+  append(list, { place = terminal, target = "console", below = dev, make = true, nofollow = true,
+    set = { "nosuid", "noexec" } })
   append(list, { type = "devpts", source = "devpts", target = "pts", below = dev, make = true,
     flags = { "nosuid", "noexec" },
     data = "newinstance,ptmxmode=0666,mode=620" .. (kind.tty and ",gid=5" or "") })
