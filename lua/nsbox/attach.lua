@@ -428,7 +428,7 @@ end
 local function is_between(card, bridge, place)
   local waiting = card._waits
   if not waiting then
-    return card.master == bridge.name and place:has(card._step)
+    return card.master == bridge.name and place:has(card._identity)
   end
   local inside <close> = require("nsbox.netplace").open(waiting.netns, "detach")
   return waiting.bridge.name == bridge.name and inside.inode == place.inode

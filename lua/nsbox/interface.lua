@@ -232,7 +232,7 @@ function M.find_master(place, op, o)
         message:match "[^:]*$":sub(2)), errno)
     end
     return index or nil
-  elseif not place:has(wanted._step) then
+  elseif not place:has(wanted._identity) then
     -- its index is another device here
     require("nsbox.error").raise { op = op, subject = o[1], netns = place.label, code = "EXDEV",
       detail = ("%s is in another network namespace%s"):format(wanted.name,

@@ -37,7 +37,7 @@ end
 
 -- its place from here on
 function Link:_settle(place, netns)
-  self.netns, self._netns, self._step = place.label, netns, place:mark {}
+  self.netns, self._netns, self._identity = place.label, netns, place:identity()
 end
 
 --- Makes an object.
@@ -91,14 +91,14 @@ end
 
 -- a place opened as its own was: is it the same one?
 function Link:_verify(place, op)
-  if not place:has(self._step) then
+  if not place:has(self._identity) then
     require("nsbox.error").raise { op = op, subject = self.name, code = "ENODEV",
       detail = "its network namespace is gone", hint = false }
   end
 end
 
 function Link:_check_made(op, level)
-  if not self._step then
+  if not self._identity then
     require("nsbox.mistake").raise(op .. ": the link is made when the batch ends", level + 1)
   end
 end
@@ -255,7 +255,7 @@ function Link:publish(p)
   local ports, wrong = require("nsbox.ports").check(p)
   if not ports then
     require("nsbox.mistake").raise("publish: " .. wrong, 2)
-  elseif not self._step or not self._part then
+  elseif not self._identity or not self._part then
     require("nsbox.mistake").raise("publish: the link is made when the batch ends: say it there, "
       .. "publish = …", 2)
   end

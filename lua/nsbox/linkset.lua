@@ -24,7 +24,7 @@ local schema = opts.schema("set", interface.with {
 -- a device that is meant here -> its index
 local function index_of(place, op, device)
   if getmetatable(device) == Link then
-    if device._step.nsinode ~= place.inode then
+    if not place:has(device._identity) then
       require("nsbox.error").raise { op = op, subject = device.name, code = "EXDEV", hint = false,
         detail = "it is in another network namespace" }
     end

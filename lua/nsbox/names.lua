@@ -28,7 +28,7 @@ local function state(scope)
 end
 
 local function key_of(bridge)
-  return ("%s %s %d"):format(bridge._step.netns, bridge._step.nsinode, bridge.index)
+  return ("%s %s %d"):format(bridge._identity.netns, bridge._identity.nsinode, bridge.index)
 end
 
 -- the same bridges and the same further entries make the same view

@@ -218,6 +218,12 @@ function M.device(step)
   return place, record and M.kind(record) == step.device and record or nil
 end
 
+--- What tells its namespace from all others: the fields that `has` compares.
+-- @treturn table
+function Place:identity()
+  return { netns = self.cookie, nsinode = self.inode }
+end
+
 --- The fields by which a step finds its namespace again.
 -- @tparam table step gets them
 -- @treturn table step

@@ -160,7 +160,7 @@ Cable.__close = Cable.close
 --- Keeps it: its scope does not undo it any more.
 -- @treturn nsbox.Cable itself
 function Cable:release()
-  if not self[1]._step then
+  if not self[1]._identity then
     require("nsbox.mistake").raise("release: the cable is made when the batch ends", 2)
   end
   self._part:release()
