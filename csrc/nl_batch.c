@@ -21,6 +21,8 @@
 
 /* what one answer takes of the receive buffer, with the kernel's overhead */
 #define ANSWER 1024
+/* what the send buffer takes at the least, see socket(7) */
+#define LEAST 4096
 
 struct queued {
 	size_t at, len; /* in bytes; len 0: it could not be built */
@@ -255,11 +257,11 @@ static int batch_send(lua_State *L)
 
 	h->text = NULL;
 	messages = bytes = SIZE_MAX;
-	if (b->count > 1) {
+	/* the kernel keeps 32 bytes for itself */
+	if (b->count > 1)
 		messages = most(h->h.fd, SO_RCVBUF, ANSWER) / ANSWER;
-		/* the kernel keeps 32 bytes for itself */
-		bytes = most(h->h.fd, SO_SNDBUF, 4096) - 64;
-	}
+	if (b->len > LEAST - 64)
+		bytes = most(h->h.fd, SO_SNDBUF, LEAST) - 64;
 	for (size_t i = 0; i < b->count;)
 		i = sendsome(h, &s, i, messages, bytes);
 

@@ -29,22 +29,38 @@
  * @module nsbox.sys.ns
  */
 
-/* learns what the descriptor in ns is; 0 or -errno, -EINVAL when it is not
- * a namespace: ioctl numbers alone could mean something else to a device */
-static int identify(struct nb_ns *ns)
+/* whether a file is a namespace, and no device to which an ioctl may mean
+ * something else: 0 or -errno.  All of them are on one device, learnt once */
+static int checknsfs(int fd, dev_t dev)
 {
+	static _Atomic dev_t nsfs;
 	struct statfs fs;
-	struct stat st;
 
-	if (fstatfs(ns->h.fd, &fs) < 0)
+	if (dev == nsfs)
+		return 0;
+	if (fstatfs(fd, &fs) < 0)
 		return -errno;
 	if (fs.f_type != NSFS_MAGIC)
 		return -EINVAL;
+	nsfs = dev;
+	return 0;
+}
+
+/* learns what the descriptor in ns is; 0 or -errno, -EINVAL when it is not
+ * a namespace */
+static int identify(struct nb_ns *ns)
+{
+	struct stat st;
+	int err;
+
+	if (fstat(ns->h.fd, &st) < 0)
+		return -errno;
+	err = checknsfs(ns->h.fd, st.st_dev);
+	if (err)
+		return err;
 	ns->kind = ioctl(ns->h.fd, NS_GET_NSTYPE);
 	if (ns->kind < 0)
 		return errno == ENOTTY ? -EINVAL : -errno;
-	if (fstat(ns->h.fd, &st) < 0)
-		return -errno;
 	ns->dev = st.st_dev;
 	ns->ino = st.st_ino;
 	return 0;

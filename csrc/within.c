@@ -174,9 +174,10 @@ int nb_within(int nsfd, nb_inside f, void *arg)
 
 	if (home < 0)
 		return nb_above_stdio(fetch(nsfd, f, arg));
-	fd = same(home, nsfd) ? f(arg) : visit(home, nsfd, f, arg);
-	nb_close(home);
+	fd = visit(home, nsfd, f, arg);
+	/* to stay where one is takes privilege, too */
 	if (fd == -EPERM)
-		fd = fetch(nsfd, f, arg);
+		fd = same(home, nsfd) ? f(arg) : fetch(nsfd, f, arg);
+	nb_close(home);
 	return fd < 0 ? fd : nb_above_stdio(fd);
 }
