@@ -3,9 +3,12 @@
  *
  * What a journal and a pin need beyond open and write: a directory with its
  * mode from the start, a file that is complete before it has a name, a lock;
- * and connecting to a name. open(2), linkat(2), mkdir(2), readlink(2),
- * flock(2), ftruncate(2), unix(7)
+ * the names in a directory; and connecting to a name. open(2), pwritev2(2),
+ * linkat(2), mkdir(2), readlink(2), getdents(2), flock(2), ftruncate(2),
+ * unix(7)
  */
+#define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -14,6 +17,8 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -114,6 +119,64 @@ static int fd_truncate(lua_State *L)
 }
 
 /***
+ * Writes at the end of a file; a short count is possible. Unlike `write` it is
+ * for files alone, and never the cause of a signal.
+ * @function append
+ * @param fd a descriptor
+ * @tparam string s
+ * @treturn integer bytes written
+ * @return[2] nil, message, errno: ENOSPC, ESPIPE: it is no file …
+ * @see pwritev2(2)
+ */
+static int fd_append(lua_State *L)
+{
+	int fd = nb_checkfd(L, 1);
+	struct iovec bytes;
+	ssize_t n;
+
+	bytes.iov_base = (char *)luaL_checklstring(L, 2, &bytes.iov_len);
+
+	n = pwritev2(fd, &bytes, 1, 0, RWF_APPEND);
+
+	if (n < 0)
+		return nb_fail(L, errno, "append");
+	lua_pushinteger(L, n);
+	return 1;
+}
+
+/***
+ * The names in an open directory, from where the last reading of it ended.
+ * @function names
+ * @param fd a descriptor
+ * @treturn table a list, in no order, without `.` and `..`
+ * @return[2] nil, message, errno: ENOTDIR
+ * @see getdents(2)
+ */
+static int fd_names(lua_State *L)
+{
+	int fd = nb_checkfd(L, 1);
+	_Alignas(struct dirent64) char buf[4096];
+	lua_Integer count = 0;
+	long got;
+
+	lua_newtable(L);
+	while ((got = syscall(SYS_getdents64, fd, buf, sizeof(buf))) > 0) {
+		const struct dirent64 *d;
+
+		for (long at = 0; at < got; at += d->d_reclen) {
+			d = (const void *)(buf + at);
+			if (strcmp(d->d_name, ".") == 0 ||
+			    strcmp(d->d_name, "..") == 0)
+				continue;
+			lua_pushstring(L, d->d_name);
+			lua_rawseti(L, -2, ++count);
+		}
+	}
+
+	return got < 0 ? nb_fail(L, errno, "names") : 1;
+}
+
+/***
  * Connects to a stream socket that has a name in the file system.
  * @function connect
  * @tparam string path 107 bytes at most
@@ -168,7 +231,6 @@ const luaL_Reg nb_filefuncs[] = {{"connect", fd_connect},
 				 {"mkdir", fd_mkdir},
 				 {"readlink", fd_readlink},
 				 {NULL, NULL}};
-const luaL_Reg nb_filemethods[] = {{"flock", fd_flock},
-				   {"link", fd_link},
-				   {"truncate", fd_truncate},
-				   {NULL, NULL}};
+const luaL_Reg nb_filemethods[] = {
+    {"append", fd_append}, {"flock", fd_flock},	      {"link", fd_link},
+    {"names", fd_names},   {"truncate", fd_truncate}, {NULL, NULL}};

@@ -57,6 +57,36 @@ describe("nsbox.sys.fd, names and locks #valgrind", function()
     assert.equal(0, status)
   end)
 
+  it("writes at the end of a file, and into nothing else", function()
+    local path = tmpdir() .. "/f"
+    spew(path, "abc")
+    local f <close> = assert(fd.open(path, "rdwr"))
+    assert.equal(2, f:append "de")
+    assert.equal("abc", f:read(3))
+    assert.equal(1, fd.append(f, "f"))
+    assert.equal("abcdef", slurp(path))
+    local r, w = assert(fd.pipe())
+    assert.equal(errno.ESPIPE, (select(3, w:append "x")))
+    r:close()
+    assert.equal(errno.ESPIPE, (select(3, w:append "x")))
+    w:close()
+  end)
+
+  it("lists the names in a directory, however many", function()
+    local path, wanted = tmpdir(), {}
+    for i = 1, 300 do
+      wanted[i] = ("%03d-%s"):format(i, ("x"):rep(i % 200))
+      spew(path .. "/" .. wanted[i], "")
+    end
+    local d <close> = assert(fd.open(path, "directory"))
+    local names = assert(d:names())
+    table.sort(names)
+    assert.same(wanted, names)
+    assert.same({}, d:names())
+    local f <close> = assert(fd.open(path .. "/" .. wanted[1]))
+    assert.equal(errno.ENOTDIR, (select(3, f:names())))
+  end)
+
   it("sets the size", function()
     local path = tmpdir() .. "/f"
     spew(path, "abcdef")

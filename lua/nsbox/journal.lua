@@ -146,7 +146,7 @@ function M.open(op, name)
 end
 
 local function append(handle, text)
-  local n, message, errno = handle:write(text)
+  local n, message, errno = handle:append(text)
   if n == #text then
     return true
   end
@@ -212,21 +212,32 @@ function M.create(op, name)
   end
 end
 
+-- the directory, to be read; nil: there is none
+local function open_directory(op)
+  local path = rundir.open(op)
+  if path then
+    local dir, message, errno = fd.open(path, { "directory" })
+    if not dir and errno ~= ENOENT then
+      raise(op, path, message, errno)
+    end
+    return dir
+  end
+end
+
 --- The names of all journals.
 -- @tparam string op the verb that asks, for an Error
--- @tparam[opt] string dir what `rundir.open` said just now
+-- @tparam[opt] userdata dir a handle of their directory, opened just now
 -- @treturn string[] sorted; those of anonymous scopes begin with a dot
 function M.names(op, dir)
+  local own <close> = not dir and open_directory(op) or nil
   local names = {}
-  dir = dir or rundir.open(op)
-  if dir then
-    for file in require("lfs").dir(dir) do
-      if #file > #SUFFIX and file:sub(-#SUFFIX) == SUFFIX then
-        names[#names + 1] = file:sub(1, -#SUFFIX - 1)
-      end
+  dir = dir or own
+  for _, file in ipairs(dir and require("nsbox.error").check(op, nil, dir:names()) or {}) do
+    if #file > #SUFFIX and file:sub(-#SUFFIX) == SUFFIX then
+      names[#names + 1] = file:sub(1, -#SUFFIX - 1)
     end
-    table.sort(names)
   end
+  table.sort(names)
   return names
 end
 

@@ -92,9 +92,9 @@ end
 local Ledger = {}
 Ledger.__index = Ledger
 
-local function others(op, own, path)
+local function others(op, own, path, dir)
   local now, list = {}, {}
-  for _, name in ipairs(journals.names(op, path)) do
+  for _, name in ipairs(journals.names(op, dir)) do
     local page = name ~= own and read(name, journals.path(name, path)) or nil
     now[name] = page
     if page and page.state and page.state.run.boot == journals.boot_id() then
@@ -153,7 +153,7 @@ end
 function M.open(scope, op)
   local path = directory(scope, op)
   local handle, own = lock(op, path), scope:_writes(op)
-  local ok, list = pcall(others, op, own.name, path)
+  local ok, list = pcall(others, op, own.name, path, handle)
   if not ok then
     handle:close()
     error(list, 0)
