@@ -234,7 +234,7 @@ local function by_message(place, base, below, o, kind, spec, group, master)
     data = data_of(o, spec, below), link = spec.below ~= "data" and below or nil })
   request.master = master
   if base and base.inode ~= place.inode then
-    request.netns = place.handle
+    request.netns = place:namespace()
   end
   return (base or place).nl:link_add(request)
 end

@@ -99,7 +99,7 @@ function M.list(place, op)
     end
   end
   for family, word in next, { inet = "ip", inet6 = "ip6" } do
-    local old = netlink.iptables(place.handle, family)
+    local old = netlink.iptables(place:namespace(), family)
     if old and old.policy == "drop" then
       found[#found + 1] = { family = word, what = ("the chain FORWARD of %stables-legacy"):format(
         word), how = "its policy is DROP", knows = matcher(old.devices) }

@@ -29,7 +29,7 @@ function M.besides(place, path, old)
   local forwards, out = tonumber(old) ~= 0, {}
   local function note(name, afterwards)
     local one = ("net/%s/conf/%s"):format(family, name)
-    local now = netlink.sysctl_get(place.handle, one)
+    local now = netlink.sysctl_get(place:namespace(), one)
     if now and now ~= (afterwards and "1" or "0") then
       out[#out + 1] = one .. "=" .. now
     end
@@ -51,7 +51,7 @@ end
 -- @tparam ?string besides
 function M.restore(place, besides)
   for path, value in (besides or ""):gmatch "(%S+)=(%S+)" do
-    netlink.sysctl_set(place.handle, path, value)
+    netlink.sysctl_set(place:namespace(), path, value)
   end
 end
 

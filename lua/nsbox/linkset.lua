@@ -121,7 +121,7 @@ local function lend(link, netns, name)
     master = record.master, addrs = kept(link, place) })
   plan._inside = target.island and plan._inside
   change.step(link, "linkset", link.name .. " netns", spec, plan, function(step)
-    local ok, message, errno = place.nl:link_set { link.index, netns = target.handle,
+    local ok, message, errno = place.nl:link_set { link.index, netns = target:namespace(),
       name = step.to_dev }
     if not ok then
       require("nsbox.undo.linkset").bring_home(step, function() end)

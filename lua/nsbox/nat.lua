@@ -51,7 +51,8 @@ local function hosts_of_routers(scope, place)
   for _, route in ipairs(place.nl:route_list { family = "inet6", table = "main" } or {}) do
     local name = route.protocol == "ra" and route.dev and place.nl:name(route.dev)
     local path = name and ("net/ipv6/conf/%s/accept_ra"):format(name)
-    if path and (require("nsbox.sys.netlink").sysctl_get(place.handle, path) or "0") ~= "0" then
+    local old = path and require("nsbox.sys.netlink").sysctl_get(place:namespace(), path)
+    if old and old ~= "0" then
       keys[("net.ipv6.conf.%s.accept_ra"):format((name:gsub("%.", "/")))] = true
     end
   end

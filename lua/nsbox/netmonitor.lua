@@ -172,7 +172,7 @@ function M.open(o, level)
   end
   -- a monitor first: nothing may happen between the two
   local ok, err = pcall(function()
-    self._socket = place:check("net.monitor", nil, netlink.monitor(place.handle, self._what))
+    self._socket = place:check("net.monitor", nil, netlink.monitor(place:namespace(), self._what))
     self._state = survey(self)
   end)
   if not ok then

@@ -8,6 +8,7 @@
 --
 -- @internal nsbox.netplace
 
+local fd = require "nsbox.sys.fd"
 local ns = require "nsbox.sys.ns"
 local netlink = require "nsbox.sys.netlink"
 local process = require "nsbox.sys.process"
@@ -23,7 +24,6 @@ local EXDEV <const> = 18
 ---@field nl userdata a netlink handle
 ---@field inode integer of the namespace
 ---@field cookie? integer nil: this process may not ask for it
----@field handle userdata of the namespace
 ---@field label? string for people: "netns blue"; nil: where the scope works
 ---@field island? nsbox.Island that it is in
 ---@field nft? userdata of `nsbox.nftable.handle`
@@ -78,21 +78,35 @@ function M.label(place)
   return place.name and "netns " .. place.name or tostring(place)
 end
 
+local function inode_of(handle)
+  local _, inode = handle:id()
+  return inode
+end
+
+-- the caller's own namespace as it was the last time: a script that moves comes to another one,
+-- and a cookie is never used again
+local own = {}
+
+-- the inode of the namespace that the calling thread is in; nil: nobody can tell
+local function own_inode(cookie)
+  if cookie == nil or cookie ~= own.cookie then
+    local st = fd.stat(OWN)
+    own.cookie, own.inode = cookie, st and st.ino
+  end
+  return own.inode
+end
+
 --- Opens a place.
 -- @param place any form of `netns`; nil: the caller's own
 -- @tparam string op the verb that asks, for an Error
 -- @tparam[opt] nsbox.Island island that it is in, where the form does not tell
 -- @treturn nsbox.NetPlace to be closed
 function M.open(place, op, island)
-  local handle
-  if place == nil then
-    handle = require("nsbox.error").check(op, OWN, ns.open(OWN))
-  else
-    handle = require("nsbox.place").open(place, "net", op)
-  end
-  local _, inode = handle:id()
+  local handle = place ~= nil and require("nsbox.place").open(place, "net", op) or nil
   island = type(place) == "table" and place._island or island
   local nl, message, errno = (island or here):netlink(handle)
+  local cookie = nl and nl:cookie()
+  local inode = handle and inode_of(handle) or own_inode(cookie)
   if not nl then
     if handle ~= place then
       handle:close()
@@ -103,8 +117,8 @@ function M.open(place, op, island)
       hint = require("nsbox.hints").hint(op, "netlink", errno,
         { place = { inode = inode, label = label } }) }
   end
-  return setmetatable({ nl = nl, handle = handle, inode = inode, cookie = nl:cookie(),
-    label = M.label(place), island = island, _given = place }, Place)
+  return setmetatable({ nl = nl, inode = inode, cookie = cookie, label = M.label(place),
+    island = island, _handle = handle, _given = place }, Place)
 end
 
 -- what cannot be looked at is not gone
@@ -113,18 +127,15 @@ local function refuse(step, message, errno)
     message, errno), 0)
 end
 
--- the place behind a handle, if it is the one that a step was done in
-local function is_meant(handle, step)
-  local _, inode = nil, nil
-  if handle then
-    _, inode = handle:id()
-  end
+-- the place of this inode, if it is the one that a step was done in; the handle of its namespace,
+-- nil: the caller's own
+local function if_meant(step, inode, handle)
   local nl, message, errno
   if inode == step.nsinode then
     nl, message, errno = netlink.open(handle)
     if nl and nl:cookie() == step.netns then
-      return setmetatable({ nl = nl, handle = handle, inode = step.nsinode, cookie = step.netns,
-        _where = step.where }, Place)
+      return setmetatable({ nl = nl, inode = step.nsinode, cookie = step.netns,
+        _handle = handle, _where = step.where }, Place)
     end
   end
   if nl then
@@ -135,6 +146,13 @@ local function is_meant(handle, step)
   end
   if message then
     refuse(step, message, errno)
+  end
+end
+
+-- the same of a handle, if there is one
+local function behind(handle, step)
+  if handle then
+    return if_meant(step, inode_of(handle), handle)
   end
 end
 
@@ -156,13 +174,13 @@ end
 
 -- in the first pid namespace all processes have a number
 local function sees_all()
-  return require("nsbox.sys.fd").stat("/proc/self/ns/pid").ino == FIRST_PIDNS
+  return fd.stat("/proc/self/ns/pid").ino == FIRST_PIDNS
 end
 
 local function by_looking(step)
   for _, record in ipairs(ns.scan "net" or {}) do
     if record.inode == step.nsinode then
-      return is_meant(nslist.open(record), step)
+      return behind(nslist.open(record), step)
     end
   end
 end
@@ -176,9 +194,9 @@ function M.find(step)
     return by_object(step)
   end
   local path = step.where:match "^path:(.*)$"
-  local place = is_meant(ns.open(OWN), step)
-    or path and is_meant(ns.open(path), step)
-    or is_meant(by_pid(step.where), step)
+  local place = if_meant(step, own_inode(), nil)
+    or path and behind(ns.open(path), step)
+    or behind(by_pid(step.where), step)
     or by_looking(step)
   -- a name that is gone, or another's, is known to be so
   if not place and step._elsewhere and not path and not sees_all() then
@@ -216,6 +234,22 @@ function M.device(step)
   local place = M.find(step)
   local record = place and place.nl:link_get(step.index)
   return place, record and M.kind(record) == step.device and record or nil
+end
+
+--- A handle of its namespace.
+-- @treturn userdata it stays the place's
+-- @raise an Error, EXDEV: the calling thread has gone to another one since
+function Place:namespace()
+  if not self._handle then -- the caller's own, which most have no need of
+    local handle = require("nsbox.error").check("open", OWN, ns.open(OWN))
+    if inode_of(handle) ~= self.inode then
+      handle:close()
+      require("nsbox.error").raise { op = "open", subject = OWN, code = "EXDEV", hint = false,
+        detail = "the script has gone to another network namespace meanwhile" }
+    end
+    self._handle = handle
+  end
+  return self._handle
 end
 
 --- What tells its namespace from all others: the fields that `has` compares.
@@ -286,8 +320,8 @@ function Place:close()
   if self.nft then
     self.nft:close()
   end
-  if self.handle ~= self._given then
-    self.handle:close()
+  if self._handle and self._handle ~= self._given then
+    self._handle:close()
   end
 end
 

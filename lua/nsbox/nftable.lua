@@ -139,7 +139,7 @@ function M.handle(place, op)
       missing(op, nft)
     end
     local message, errno
-    place.nft, message, errno = nft.open(place.handle)
+    place.nft, message, errno = nft.open(place:namespace())
     if not place.nft then
       error(failure(place, op, nil, message:gsub("^netlink: ", ""), errno), 0)
     end

@@ -150,7 +150,7 @@ local function request(pair)
   -- by these they are told from others afterwards
   a.o.mac = a.o.mac or interface.random_mac "02"
   b.o.mac = b.o.mac or interface.random_mac "02"
-  local peer = born(b.o, { b.name, netns = b.place.handle })
+  local peer = born(b.o, { b.name, netns = b.place:namespace() })
   -- these it takes only later
   peer.up, peer.master = nil, nil
   return born(a.o, { a.name, kind = "veth", group = pair.plan.group, peer = peer })

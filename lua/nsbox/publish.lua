@@ -198,7 +198,7 @@ local function let_back(it, run)
     run.bridged = false
     for _, key in ipairs { "bridge-nf-call-iptables", "bridge-nf-call-ip6tables" } do
       run.bridged = run.bridged
-        or netlink.sysctl_get(it.place.handle, "net/bridge/" .. key) == "1"
+        or netlink.sysctl_get(it.place:namespace(), "net/bridge/" .. key) == "1"
     end
   end
   if port and run.bridged then
@@ -311,7 +311,7 @@ end
 -- all of one scope and place, in one transaction
 local function publish(list)
   local place, uplink = list[1].place, uplink_of(list[1])
-  local run = { keys = {}, sockets = sockets.of(place.handle),
+  local run = { keys = {}, sockets = sockets.of(place:namespace()),
     machine = uplink and require("nsbox.hostports").of(uplink) }
   -- of two that want the same port one gets it, and "any free" stays free
   local alone <close> = require("nsbox.ledger").lock(list[1].part.scope, "publish")
@@ -345,7 +345,7 @@ local function publish(list)
     open_localhost(it)
   end
   if run.udp then
-    netlink.conntrack_forget(place.handle, "udp", run.udp)
+    netlink.conntrack_forget(place:namespace(), "udp", run.udp)
   end
   if uplink then
     forward(list, uplink)

@@ -120,7 +120,7 @@ local function raise(place, op, setting, message, errno)
 end
 
 local function set(place, op, setting)
-  local ok, message, errno = netlink.sysctl_set(place.handle, setting.path, setting.value)
+  local ok, message, errno = netlink.sysctl_set(place:namespace(), setting.path, setting.value)
   if not ok then
     raise(place, op, setting, message, errno)
   end
@@ -153,7 +153,7 @@ end
 
 -- one setting, so that it can be undone
 local function change(part, place, op, setting)
-  local old, message, errno = netlink.sysctl_get(place.handle, setting.path)
+  local old, message, errno = netlink.sysctl_get(place:namespace(), setting.path)
   if not old then
     raise(place, op, setting, message, errno)
   end
@@ -164,7 +164,7 @@ local function change(part, place, op, setting)
     if normal(old) ~= normal(setting.value) then -- else not even a writable /proc/sys is needed
       set(place, op, setting)
     end
-    return { became = netlink.sysctl_get(place.handle, setting.path) or setting.value }
+    return { became = netlink.sysctl_get(place:namespace(), setting.path) or setting.value }
   end)
 end
 

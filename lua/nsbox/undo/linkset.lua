@@ -184,7 +184,7 @@ local function bring_home(step, fail)
   local there <close> = borrower(step)
   local record = away(there, step)
   if record then
-    local ok, message, errno = there.nl:link_set { record.index, netns = home.handle,
+    local ok, message, errno = there.nl:link_set { record.index, netns = home:namespace(),
       name = tostring(step.dev) }
     if not ok then
       fail(step, undo.failure(tostring(step.dev), message, errno))

@@ -26,7 +26,7 @@ end
 local function look(step)
   local place = require("nsbox.netplace").find(step)
   if place then
-    return place, netlink.sysctl_get(place.handle, step.path)
+    return place, netlink.sysctl_get(place:namespace(), step.path)
   end
 end
 
@@ -79,7 +79,7 @@ function M.undo(steps, fail)
       forwarding.restore(place, step.besides) -- an undo that was killed came as far as here
     elseif value and is_ours(step, value) and not needed(step, value, others) then
       local ok
-      ok, message, errno = netlink.sysctl_set(place.handle, step.path, tostring(step.old))
+      ok, message, errno = netlink.sysctl_set(place:namespace(), step.path, tostring(step.old))
       if not ok then
         fail(step, undo.failure(step.key, message:gsub("^[^:]*: ", ""), errno))
       else
