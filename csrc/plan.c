@@ -231,37 +231,46 @@ static long do_bounding(uint64_t keep, uint32_t last)
 	return 0;
 }
 
-static long do_caps(uint64_t permitted, uint64_t inheritable,
-		    uint64_t effective, bool all)
+static long do_caps(struct nb_plan *plan, const struct nb_step *s)
 {
 	struct __user_cap_header_struct h;
 	struct __user_cap_data_struct d[2];
+	uint64_t permitted = s->x, old;
 	long r;
 
+	if (s->flags & NB_SURPLUS && !plan->surplus)
+		return 0;
 	h.version = _LINUX_CAPABILITY_VERSION_3;
 	h.pid = 0;
-	if (all) {
+	if (s->flags & NB_PERMITTED) {
 		r = nb_sys(__NR_capget, &h, d, 0);
 		if (r < 0)
 			return r;
-		permitted |= d[0].permitted | (uint64_t)d[1].permitted << 32;
+		old = d[0].permitted | (uint64_t)d[1].permitted << 32;
+		plan->surplus = (old & ~permitted) != 0;
+		permitted |= old;
 	}
 	d[0].permitted = (uint32_t)permitted;
 	d[1].permitted = (uint32_t)(permitted >> 32);
-	d[0].inheritable = (uint32_t)inheritable;
-	d[1].inheritable = (uint32_t)(inheritable >> 32);
-	d[0].effective = (uint32_t)effective;
-	d[1].effective = (uint32_t)(effective >> 32);
+	d[0].inheritable = (uint32_t)s->y;
+	d[1].inheritable = (uint32_t)(s->y >> 32);
+	d[0].effective = (uint32_t)s->z;
+	d[1].effective = (uint32_t)(s->z >> 32);
 	return nb_sys(__NR_capset, &h, d, 0);
 }
 
-static long do_ambient(uint64_t raise, uint32_t last)
+static long do_ambient(const struct nb_plan *plan, const struct nb_step *s)
 {
-	long r = nb_sys5(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL,
-			 0, 0, 0);
+	long r;
 
-	for (uint32_t cap = 0; cap <= last && r == 0; cap++)
-		if (raise >> cap & 1)
+	if ((s->flags & NB_SURPLUS && !plan->surplus) ||
+	    (s->flags & NB_EXECROOT && nb_sys(__NR_geteuid, 0, 0, 0) == 0))
+		return 0;
+	r = nb_sys5(__NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0,
+		    0);
+
+	for (uint32_t cap = 0; cap <= plan->last_cap && r == 0; cap++)
+		if (s->x >> cap & 1)
 			r = nb_sys5(__NR_prctl, PR_CAP_AMBIENT,
 				    PR_CAP_AMBIENT_RAISE, cap, 0, 0);
 	return r;
@@ -517,12 +526,9 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_BOUNDING:
 		return do_bounding(s->x, plan->last_cap);
 	case NB_STEP_CAPS:
-		return do_caps(s->x, s->y, s->z, s->flags & NB_PERMITTED);
+		return do_caps(plan, s);
 	case NB_STEP_AMBIENT:
-		if (s->flags & NB_EXECROOT &&
-		    nb_sys(__NR_geteuid, 0, 0, 0) == 0)
-			return 0;
-		return do_ambient(s->x, plan->last_cap);
+		return do_ambient(plan, s);
 	case NB_STEP_KEEPCAPS:
 		return nb_sys(__NR_prctl, PR_SET_KEEPCAPS, s->x, 0);
 	case NB_STEP_NNP:

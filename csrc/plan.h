@@ -87,6 +87,7 @@ enum nb_stepop {
 #define NB_EXECROOT 4096  /* AMBIENT: not for uid 0, to whom exec gives all */
 #define NB_PERMITTED 8192 /* CAPS: what is permitted stays so, besides x */
 #define NB_TERMINAL 16384 /* GRAB: a, where it is the file at b; no a: none */
+#define NB_SURPLUS 32768  /* CAPS, AMBIENT: where PERMITTED left more than x */
 /* MOUNT, PLACE, with a root of the box's own: */
 #define NB_NOFOLLOW 8 /* no symbolic link may lead there */
 #define NB_MAKE 16    /* where it is missing, it is made */
@@ -153,6 +154,7 @@ struct nb_plan {
 	int32_t shares;		/* cleared by the kernel when the child stops
 				 * sharing our memory: it exec'd or ended */
 	uint32_t last_cap;	/* highest capability of this kernel */
+	uint32_t surplus;	/* more is permitted than CAPS said */
 	/* the report of a failure, which a filter may keep from being written;
 	 * said is 0 while there is none */
 	struct nb_report failure;

@@ -77,8 +77,12 @@ static struct nb_step *add_caps(struct nb_builder *b, int t, uint64_t effective)
 
 static void add_sets(struct nb_builder *b, int t, uint16_t flags)
 {
+	struct nb_step *s;
+
 	add_caps(b, t, 0)->flags = flags;
-	nb_stepx(b, NB_STEP_AMBIENT, capfield(b, t, "ambient", 0));
+	s = nb_step(b, NB_STEP_AMBIENT);
+	s->x = capfield(b, t, "ambient", 0);
+	s->flags = flags & NB_SURPLUS;
 }
 
 /* a filter needs CAP_SYS_ADMIN where new privileges have not been given up */
@@ -106,7 +110,8 @@ static bool ends_by_exec(struct nb_builder *b, int t)
 				    ~capfield(b, t, "permitted", 0));
 }
 
-/* Where there is no such capability to raise, the filter's step says so. */
+/* Where there is no such capability to raise, the filter's step says so; and
+ * where none was left over, a filter may refuse to take them. */
 void nb_addlast(struct nb_builder *b)
 {
 	lua_State *L = b->L;
@@ -120,7 +125,7 @@ void nb_addlast(struct nb_builder *b)
 	if (nb_hasfilter(b))
 		nb_putfilter(b);
 	if (t && late(b) && !ends_by_exec(b, t))
-		add_sets(b, t, 0);
+		add_sets(b, t, needs_admin(b) ? 0 : NB_SURPLUS);
 	lua_pop(L, 1);
 }
 

@@ -279,6 +279,28 @@ describe("the option seccomp", function()
     end
   end)
 
+  it("has no capabilities to take from who has none #user", function()
+    local none = { user = false, mnt = false, pid = false, net = false, uts = false, ipc = false,
+      cgroup = false }
+    local function options(o)
+      o.namespaces, o.caps, o.stdout = none, o.caps or {}, "capture"
+      o.seccomp = { defaultAction = "SCMP_ACT_ALLOW", syscalls = { { names = { "capset", "capget" },
+        action = "SCMP_ACT_ERRNO" } } }
+      o[1], o[2], o[3] = "grep", "CapPrm", "/proc/self/status"
+      return o
+    end
+    for _, init in ipairs { false, true } do
+      assert.equal("CapPrm:\t0000000000000000\n", (output(options { init = init })))
+      assert.equal("caps", boxes.failure(options { init = init, caps = { "chown" } }).step)
+      local o = options { init = init, stdin = "null" }
+      local read
+      o.stdout = function(text) read = (read or "") .. (text or "") end
+      local box <close> = nsbox.box(o) -- which waits at the gate
+      assert.is_true(box:start():wait().ok)
+      assert.equal("CapPrm:\t0000000000000000\n", read)
+    end
+  end)
+
   it("says seccomp when it was the filter that ended the program", function()
     local profile = { defaultAction = "SCMP_ACT_ALLOW", syscalls = { { names = { "getppid" },
       action = "SCMP_ACT_KILL_PROCESS" } } }
