@@ -132,7 +132,8 @@ LAUNCH := kinds opts program wait stream process result
 NEEDS_run   := $(LAUNCH) plan mounts idmap subid defaults
 NEEDS_ns    := $(LAUNCH) place enter
 NEEDS_scope := $(LAUNCH) plan mounts idmap defaults box part undo undo/process
-BUNDLES := run ns scope
+NEEDS_root  := binds basics hosts early idmapped ranges
+BUNDLES := run ns scope root
 define BUNDLE
 local function code(name)
   return ("%q"):format(string.dump(assert(loadfile("lua/nsbox/" .. name .. ".lua")), true))

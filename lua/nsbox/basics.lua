@@ -126,9 +126,8 @@ function M.mounts(kind)
 end
 
 local function files_of(plan, chosen)
-  local dns = require "nsbox.dns"
   local name = plan.hostname
-  local files = { hosts = dns.hosts_text(name and name ~= "localhost"
+  local files = { hosts = require("nsbox.hosts").text(name and name ~= "localhost"
     and { { address = "127.0.1.1", name = name } } or {}) }
   files.hostname = name and name .. "\n"
   if not chosen.net then -- in the caller's network it asks whom the caller asks

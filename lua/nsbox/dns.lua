@@ -161,16 +161,6 @@ local function resolv_text(o)
   return table.concat(lines, "\n") .. "\n"
 end
 
-local function hosts_text(...)
-  local lines = { "127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback" }
-  for _, list in ipairs { ... } do
-    for _, entry in ipairs(list) do
-      lines[#lines + 1] = entry.address .. "\t" .. entry.name
-    end
-  end
-  return table.concat(lines, "\n") .. "\n"
-end
-
 local function has_resolv(o)
   return #o > 0 or o.search ~= nil or o.options ~= nil
 end
@@ -234,7 +224,7 @@ local function for_name(part, op, name, o, ground)
     put(part, op, path .. "/resolv.conf", resolv_text(o))
   end
   if o.hosts then
-    put(part, op, path .. "/hosts", hosts_text(o.hosts))
+    put(part, op, path .. "/hosts", require("nsbox.hosts").text(o.hosts))
   end
 end
 
@@ -334,7 +324,8 @@ local function for_process(part, op, who, o)
   if o.hosts and who.box then
     require("nsbox.names").add(part, who.box, o.hosts)
   elseif o.hosts then
-    files[#files + 1] = file_of(held_file(part, op, hosts_text(o.hosts)), "/etc/hosts")
+    files[#files + 1] = file_of(held_file(part, op, require("nsbox.hosts").text(o.hosts)),
+      "/etc/hosts")
   end
   if #files > 0 then
     M.show(part, op, who, files)
@@ -392,8 +383,6 @@ function M.apply(part, op, netns, o)
     for_process(part, op, who, o)
   end
 end
-
-M.hosts_text = hosts_text
 
 --- The verb; see `nsbox.part`.
 -- @tparam nsbox.Part part

@@ -51,7 +51,7 @@ local function text_of(names, view)
       entries[#entries + 1] = entry
     end
   end
-  return require("nsbox.dns").hosts_text(view.own, entries)
+  return require("nsbox.hosts").text(view.own, entries)
 end
 
 -- in place: it is mounted, and what is renamed over it would not be seen

@@ -92,20 +92,20 @@ local HOST_NAME <const> = 64 -- bytes: the kernel's limit
 
 -- it goes into files of the box, and of others
 local function host_name(value)
-  local mistake = require "nsbox.mistake"
   if type(value) ~= "string" then
-    return nil, mistake.expected("a string", value)
+    return nil, require("nsbox.mistake").expected("a string", value)
   elseif value:find("\0", 1, true) then
-    return nil, mistake.nul(value)
+    return nil, require("nsbox.mistake").nul(value)
   elseif value == "" then
-    return nil, mistake.too_short(value, 1)
+    return nil, require("nsbox.mistake").too_short(value, 1)
   elseif #value > HOST_NAME then
-    return nil, mistake.too_long(value, HOST_NAME)
+    return nil, require("nsbox.mistake").too_long(value, HOST_NAME)
   end
   for part in (value .. "."):gmatch "([^.]*)%." do
     -- RFC 1123 has no '_', but everybody else's boxes do
     if not part:find "^[%w_][%w_-]*$" or part:sub(-1) == "-" then
-      return nil, mistake.bad("a host name (letters, digits, '-', '_' and '.')", value)
+      return nil, require("nsbox.mistake").bad("a host name (letters, digits, '-', '_' and '.')",
+        value)
     end
   end
   return value
