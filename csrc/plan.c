@@ -512,6 +512,7 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_PLACE:
 	case NB_STEP_ATTR:
 	case NB_STEP_MASK:
+	case NB_STEP_UMASK:
 	case NB_STEP_LINK:
 	case NB_STEP_FILE:
 	case NB_STEP_DIRECTORY:

@@ -46,6 +46,7 @@
 	X(IDMAP, "idmap")	/* the parent showed the tree of step y with our ids */ \
 	X(PLACE, "bind")	/* the tree of step y at b; attributes set x */        \
 	X(MASK, "mask")		/* an empty file or directory over a */           \
+	X(UMASK, "umask")	/* the caller's again, after a root or scratch */ \
 	X(LINK, "symlink")	/* b, a link to a */                             \
 	X(FILE, "file")		/* b, with the content a and mode x */            \
 	X(DIRECTORY, "directory") /* b, mode x */                                    \
@@ -93,6 +94,7 @@ enum nb_stepop {
 #define NB_MAKE 16    /* where it is missing, it is made */
 #define NB_ROOT 32    /* over "/": this is the root from here on */
 #define NB_SCRATCH 64 /* over "/": for steps that are below this one */
+#define NB_BASE 32768 /* there are steps below this one */
 /* what happened to it: */
 #define NB_LATE 128    /* its attributes have to wait for PIVOT */
 #define NB_INSTEAD 256 /* MOUNT: y, the caller's own, came instead */
@@ -149,8 +151,10 @@ struct nb_plan {
 	int32_t memory_fd;	/* this plan, for nsbox-init, or -1 */
 	int32_t ctl;		/* child's end of the control socket or pipe */
 	int32_t parent_ctl;	/* the parent's, to be closed by the child */
+	int32_t umask;		/* the caller's, while there is none, or -1 */
 	int32_t root;		/* the box's own, before PIVOT, or -1 */
-	int32_t null;		/* what covers files, once it was needed */
+	int32_t null, empty;	/* what covers files, and directories, once it
+				 * was needed */
 	int32_t shares;		/* cleared by the kernel when the child stops
 				 * sharing our memory: it exec'd or ended */
 	uint32_t last_cap;	/* highest capability of this kernel */
@@ -196,6 +200,10 @@ long nb_mountstep(struct nb_plan *plan, struct nb_step *s, uint32_t number);
  * taken; NB_MAKEDIR and NB_MAKEFILE make what is missing.
  */
 long nb_find(int root, const char *path, unsigned how);
+
+/* a new directory or file in a directory where strangers make no names, by
+ * NB_MAKEDIR or NB_MAKEFILE: a descriptor, or -errno; or what is there */
+long nb_make(int dir, const char *name, unsigned how);
 
 #define NB_IS_DIR 0040000
 #define NB_IS_CHAR 0020000

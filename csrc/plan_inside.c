@@ -89,20 +89,57 @@ static bool differ(int a, int b)
 	       (sa.type == NB_IS_DIR) != (sb.type == NB_IS_DIR);
 }
 
+/* the place of a mount; in a mount that the plan made, where nobody else makes
+ * names, what is missing most often is */
+static long place_of(const struct nb_step *s, int dir, const char *target,
+		     unsigned how)
+{
+	return s->below && how & (NB_MAKEDIR | NB_MAKEFILE)
+		   ? nb_make(dir, target, how)
+		   : nb_find(dir, target, how);
+}
+
+/* whether its root is needed: because the image may have led us elsewhere, or
+ * for the steps that are below it */
+static bool is_sought(const struct nb_step *s)
+{
+	return !s->below || s->flags & NB_BASE;
+}
+
+/* attributes of a tree that is nowhere yet; *late where there has to be a path
+ */
+static long prepare(const struct nb_step *s, const struct nb_step *from,
+		    bool *late)
+{
+	long r;
+
+	*late = false;
+	if (!s->x && !s->z)
+		return 0;
+	r = from->c ? -ENOSYS
+		    : nb_rawsetattr(from->fd, "", s->x, s->z, 0, 0,
+				    from->flags & NB_RECURSIVE);
+	*late = r == -ENOSYS;
+	return *late ? 0 : r;
+}
+
 long nb_placeinside(struct nb_plan *plan, struct nb_step *s,
 		    struct nb_step *from)
 {
 	const char *target = nb_inplan(plan, s->b);
-	bool recursive = from->flags & NB_RECURSIVE, bind = from->c;
+	bool recursive = from->flags & NB_RECURSIVE, bind = from->c,
+	     late = false;
 	struct expected want;
 	long dir = nb_base(plan, s), to = -1;
 	long r = dir < 0 ? dir : nb_status(from->fd, &want.st);
 
+	if (r == 0)
+		r = prepare(s, from, &late);
 	if (r == 0) {
 		want.mount = !bind;
 		want.ino = want.st.ino;
 		want.dev = want.st.dev;
-		to = nb_find((int)dir, target, kind_of(&want.st, s->flags));
+		to = place_of(s, (int)dir, target, kind_of(&want.st, s->flags));
 		r = to < 0 ? to : 0;
 	}
 	if (r == 0 && bind)
@@ -111,12 +148,12 @@ long nb_placeinside(struct nb_plan *plan, struct nb_step *s,
 		r = attach(from->fd, bind, (int)to, recursive);
 	if (r == -EINVAL && differ(from->fd, (int)to))
 		r = -ENOTDIR;
-	if (r == 0)
+	if (r == 0 && (late || is_sought(s)))
 		r = found_again((int)dir, target, s->flags, &want, &s->fd);
 	if (to >= 0)
 		nb_sys(__NR_close, to, 0, 0);
 	nb_drop(&from->fd);
-	if (r == 0 && (s->x || s->z))
+	if (r == 0 && late)
 		r = nb_setattrin(plan->root, s->fd, s->x, s->z, recursive);
 	return r;
 }
@@ -192,7 +229,9 @@ static long put_tree(struct nb_step *s, long tree, const char *other, int to,
 	}
 	if (tree < 0)
 		return tree;
-	r = nb_status((int)tree, &want->st);
+	r = is_sought(s) || s->flags & NB_INSTEAD
+		? nb_status((int)tree, &want->st)
+		: 0;
 	if (r == 0)
 		r = attach((int)tree, false, to, false);
 	nb_sys(__NR_close, tree, 0, 0);
@@ -246,7 +285,7 @@ long nb_mountinside(struct nb_plan *plan, struct nb_step *s)
 	struct expected want;
 	long dir = nb_base(plan, s), to, r;
 
-	to = dir < 0 ? dir : nb_find((int)dir, target, how);
+	to = dir < 0 ? dir : place_of(s, (int)dir, target, how);
 	if (to < 0)
 		return to;
 	want.ino = 0;
@@ -255,9 +294,9 @@ long nb_mountinside(struct nb_plan *plan, struct nb_step *s)
 	r = r == -ENOSYS ? put_mount(plan, s, other, (int)to, &want)
 			 : put_tree(s, r, other, (int)to, &want);
 	nb_sys(__NR_close, to, 0, 0);
-	if (r == 0)
+	if (r == 0 && (is_sought(s) || s->flags & NB_INSTEAD))
 		r = found_again((int)dir, target, s->flags, &want, &s->fd);
-	if (r == 0)
+	if (r == 0 && is_sought(s))
 		r = really_proc(plan, s);
 	if (r == 0 && s->flags & NB_INSTEAD)
 		r = nb_setattrin(plan->root, s->fd, s->x & ATTRS, 0, true);
@@ -288,11 +327,20 @@ static long null_device(struct nb_plan *plan)
 	return fd;
 }
 
-static long mask_directory(int to)
+/* one file system for all directories: the first is copied */
+static long mask_directory(struct nb_plan *plan, int to)
 {
 	char target[32];
-	long tree = new_tree("tmpfs", "tmpfs", MASK_OPTIONS, ATTRS), r;
+	long tree, r;
 
+	if (plan->empty >= 0) {
+		tree = nb_sys(__NR_open_tree, plan->empty, "",
+			      TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
+	} else {
+		tree = new_tree("tmpfs", "tmpfs", MASK_OPTIONS, ATTRS);
+		if (tree >= 0)
+			plan->empty = (int32_t)tree;
+	}
 	if (tree == -ENOSYS) {
 		nb_fdpath(target, to);
 		return nb_sys5(__NR_mount, "tmpfs", target, "tmpfs", ATTRS,
@@ -301,7 +349,8 @@ static long mask_directory(int to)
 	if (tree < 0)
 		return tree;
 	r = attach((int)tree, false, to, false);
-	nb_sys(__NR_close, tree, 0, 0);
+	if (tree != plan->empty)
+		nb_sys(__NR_close, tree, 0, 0);
 	return r;
 }
 
@@ -316,7 +365,7 @@ long nb_maskinside(struct nb_plan *plan, struct nb_step *s)
 		return to;
 	r = nb_status((int)to, &st);
 	if (r == 0 && st.type == NB_IS_DIR) {
-		r = mask_directory((int)to);
+		r = mask_directory(plan, (int)to);
 	} else if (r == 0) {
 		r = null_device(plan);
 		if (r >= 0)
@@ -346,16 +395,13 @@ long nb_newinside(struct nb_plan *plan, struct nb_step *s)
 {
 	const char *name = nb_inplan(plan, s->b);
 	const char *text = nb_inplan(plan, s->a);
-	long dir = nb_base(plan, s), mask, r;
+	long dir = nb_base(plan, s);
 
 	if (dir < 0)
 		return dir;
 	if (s->op == NB_STEP_LINK)
 		return nb_sys(__NR_symlinkat, text, dir, name);
-	/* the caller's is for what the caller makes */
-	mask = nb_sys(__NR_umask, 0, 0, 0);
-	r = s->op == NB_STEP_DIRECTORY ? nb_sys(__NR_mkdirat, dir, name, s->x)
-				       : write_new((int)dir, name, text, s->x);
-	nb_sys(__NR_umask, mask, 0, 0);
-	return r;
+	return s->op == NB_STEP_DIRECTORY
+		   ? nb_sys(__NR_mkdirat, dir, name, s->x)
+		   : write_new((int)dir, name, text, s->x);
 }

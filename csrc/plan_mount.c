@@ -136,6 +136,14 @@ static long may_enter(const struct nb_plan *plan)
 	return nb_sys(__NR_fchdir, plan->root, 0, 0);
 }
 
+/* from here on things are made, and the caller's is for what the caller makes
+ */
+static void no_umask(struct nb_plan *plan)
+{
+	if (plan->umask < 0)
+		plan->umask = (int32_t)nb_sys(__NR_umask, 0, 0, 0);
+}
+
 /* over "/", from where it becomes the root */
 static long place_root(struct nb_plan *plan, struct nb_step *s,
 		       struct nb_step *from)
@@ -161,6 +169,7 @@ static long place_root(struct nb_plan *plan, struct nb_step *s,
 	if (r < 0)
 		return r;
 	plan->root = s->fd = (int32_t)r;
+	no_umask(plan);
 	r = may_enter(plan);
 	if (r < 0)
 		return r;
@@ -200,6 +209,7 @@ static long do_mount(struct nb_plan *plan, struct nb_step *s)
 	if (r < 0)
 		return r;
 	s->fd = (int32_t)r;
+	no_umask(plan);
 	if (!(s->flags & NB_ROOT))
 		return 0;
 	plan->root = s->fd;
@@ -234,21 +244,16 @@ static bool holds(const struct nb_step *s)
 #define MOST_LAYERS 8 /* over the new root; there are two */
 
 /* whether nothing lies over the root that we are in */
-static long is_bare(void)
+static long is_bare(const struct nb_status *root)
 {
-	struct nb_status here, above;
+	struct nb_status above;
 	long fd = top(), r;
 
 	if (fd < 0)
 		return fd;
 	r = nb_status((int)fd, &above);
 	nb_sys(__NR_close, fd, 0, 0);
-	fd = nb_sys5(__NR_openat, AT_FDCWD, "/", O_PATH | O_CLOEXEC, 0, 0);
-	if (r < 0 || fd < 0)
-		return r < 0 ? r : fd;
-	r = nb_status((int)fd, &here);
-	nb_sys(__NR_close, fd, 0, 0);
-	return r < 0 ? r : here.mnt == above.mnt ? 0 : -EBUSY;
+	return r < 0 ? r : above.mnt == root->mnt ? 0 : -EBUSY;
 }
 
 /*
@@ -259,18 +264,21 @@ static long is_bare(void)
  */
 static long do_pivot(struct nb_plan *plan, uint32_t end)
 {
-	long r = nb_sys(__NR_fchdir, plan->root, 0, 0);
+	struct nb_status root;
+	long r = nb_status(plan->root, &root);
 
+	if (r == 0)
+		r = nb_sys(__NR_fchdir, plan->root, 0, 0);
 	if (r == 0)
 		r = nb_sys(__NR_pivot_root, ".", ".", 0);
 	if (r == 0)
-		r = is_bare();
+		r = is_bare(&root);
 	/* not until it fails: the new root, too, could be unmounted where no
 	 * user namespace locks it */
 	for (int layers = 0; r == -EBUSY && layers < MOST_LAYERS; layers++) {
 		r = nb_sys(__NR_umount2, ".", 2 /* MNT_DETACH */, 0);
 		if (r == 0)
-			r = is_bare();
+			r = is_bare(&root);
 	}
 	if (r == 0)
 		r = nb_sys(__NR_chdir, "/", 0, 0);
@@ -281,8 +289,17 @@ static long do_pivot(struct nb_plan *plan, uint32_t end)
 			nb_drop(&s->fd);
 	}
 	nb_drop(&plan->null);
+	nb_drop(&plan->empty);
 	plan->root = -1;
 	return r;
+}
+
+static long do_umask(struct nb_plan *plan)
+{
+	if (plan->umask >= 0)
+		nb_sys(__NR_umask, plan->umask, 0, 0);
+	plan->umask = -1;
+	return 0;
 }
 
 long nb_mountstep(struct nb_plan *plan, struct nb_step *s, uint32_t number)
@@ -298,6 +315,8 @@ long nb_mountstep(struct nb_plan *plan, struct nb_step *s, uint32_t number)
 		return do_attr(plan, s);
 	case NB_STEP_MASK:
 		return nb_maskinside(plan, s);
+	case NB_STEP_UMASK:
+		return do_umask(plan);
 	case NB_STEP_LINK:
 	case NB_STEP_FILE:
 	case NB_STEP_DIRECTORY:

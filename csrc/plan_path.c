@@ -149,22 +149,23 @@ static long advance(struct walk *w, const char *name, long fd)
 	return move_to(w, fd);
 }
 
+static long create_file(int dir, const char *name)
+{
+	return nb_sys5(__NR_openat, dir, name,
+		       O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE, 0);
+}
+
 static long create(int dir, const char *name, bool directory)
 {
-	long mask = nb_sys(__NR_umask, 0, 0, 0), r;
+	long r = directory ? nb_sys(__NR_mkdirat, dir, name, DIRECTORY_MODE)
+			   : create_file(dir, name);
 
-	if (directory) {
-		r = nb_sys(__NR_mkdirat, dir, name, DIRECTORY_MODE);
-	} else {
-		r = nb_sys5(__NR_openat, dir, name,
-			    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE,
-			    0);
-		if (r >= 0)
-			nb_sys(__NR_close, r, 0, 0);
+	if (!directory && r >= 0) {
+		nb_sys(__NR_close, r, 0, 0);
+		r = 0;
 	}
-	nb_sys(__NR_umask, mask, 0, 0);
 	/* somebody else made it: it is looked at like any other */
-	return r == -EEXIST || r > 0 ? 0 : r;
+	return r == -EEXIST ? 0 : r;
 }
 
 static long one_name(struct walk *w, char *name, char *rest, unsigned how)
@@ -260,4 +261,17 @@ long nb_find(int root, const char *path, unsigned how)
 		       !(r == -ENOENT && make)))
 		return r;
 	return walk(root, path, how);
+}
+
+long nb_make(int dir, const char *name, unsigned how)
+{
+	long r = -EEXIST;
+
+	if (is_name(name))
+		r = how & NB_MAKEDIR
+			? nb_sys(__NR_mkdirat, dir, name, DIRECTORY_MODE)
+			: create_file(dir, name);
+	if (r == -EEXIST)
+		return nb_find(dir, name, how);
+	return r == 0 && how & NB_MAKEDIR ? enter(dir, name, O_DIRECTORY) : r;
 }

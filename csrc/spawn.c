@@ -376,7 +376,8 @@ void nb_makeplan(lua_State *L, int t, struct nb_launch *l)
 	nb_beginplan(b, FIXED_STEPS + nb_countmounts(b) + nb_countlimits(b) +
 			    (uint32_t)nb_count(L, t, "writes"));
 	nb_plan(b)->last_cap = (uint32_t)cap_max_bits() - 1;
-	nb_plan(b)->root = nb_plan(b)->null = -1;
+	nb_plan(b)->root = nb_plan(b)->null = nb_plan(b)->empty = -1;
+	nb_plan(b)->umask = -1;
 	kinds = newkinds(b);
 	pdeathsig = deathsignal(b);
 	joined = putjoins(b, &joins, &njoins);

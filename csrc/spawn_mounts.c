@@ -63,12 +63,18 @@ static struct nb_step *add_idmap(struct nb_builder *b, int i, lua_Integer grab)
 	return s;
 }
 
-/* 1 + the step of the element that a field names, 0: no such field */
-static uint32_t step_field(struct nb_builder *b, int m, const char *name, int i)
+/* 1 + the step in whose mount this one's paths begin, 0: none */
+static uint32_t base_of(struct nb_builder *b, int m, int i)
 {
-	lua_Integer n = nb_fieldint(b->L, m, name, 1, i - 1, 0);
+	lua_Integer n = nb_fieldint(b->L, m, "below", 1, i - 1, 0);
+	uint32_t number;
 
-	return n ? step_numbers(b)[n - 1] + 1 : 0;
+	if (!n)
+		return 0;
+	number = step_numbers(b)[n - 1];
+	((struct nb_step *)nb_at(b, nb_plan(b)->steps))[number].flags |=
+	    NB_BASE;
+	return number + 1;
 }
 
 static uint16_t step_flags(lua_State *L, int m)
@@ -258,7 +264,7 @@ static void add_mount(struct nb_builder *b, int m, int i)
 	}
 	s->fd = tree;
 	s->flags = step_flags(L, m);
-	s->below = step_field(b, m, "below", i);
+	s->below = base_of(b, m, i);
 }
 
 /* the trees of the list, as int32_t at to[n...]; how many there are then */
@@ -398,11 +404,17 @@ bool nb_pivots(struct nb_builder *b)
 void nb_addmounts(struct nb_builder *b)
 {
 	uint32_t first = nb_plan(b)->nsteps;
+	uint16_t flags = 0;
 
 	b->mount_steps = nb_reserve(b, (size_t)b->nmounts * sizeof(uint32_t));
 	nb_each(b, "mounts", b->nmounts, add_element);
 	if (b->l)
 		nb_findterminal(b, first);
+	for (uint32_t i = first; i < nb_plan(b)->nsteps; i++)
+		flags |=
+		    ((struct nb_step *)nb_at(b, nb_plan(b)->steps))[i].flags;
+	if (flags & (NB_ROOT | NB_SCRATCH))
+		nb_step(b, NB_STEP_UMASK);
 }
 
 /***
@@ -432,7 +444,7 @@ static int process_mounts(lua_State *L)
 	lua_pushvalue(L, 1);
 	lua_setfield(L, -2, "mounts");
 	b->table = 2;
-	nb_beginplan(b, nb_countmounts(b));
+	nb_beginplan(b, nb_countmounts(b) + 1);
 	nb_addmounts(b);
 
 	uint32_t steps = nb_plan(b)->steps, n = nb_plan(b)->nsteps;
