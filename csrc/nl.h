@@ -89,6 +89,8 @@ struct nbl *nbl_new(lua_State *L, const struct nbl_where *w, int protocol,
 void nbl_release(struct nbl *h);
 /* starts a request; thing (NULL: none) is what its failure names */
 void nbl_begin(struct nbl *h, const char *verb, const char *thing);
+/* goes on with it: " dev " and the string or number at idx */
+void nbl_name(lua_State *L, struct nbl *h, const char *before, int idx);
 void nbl_message(lua_State *L, struct nbl *h, int type, int flags,
 		 const void *header, size_t len);
 void nbl_put(lua_State *L, struct nbl *h, int type, const void *data,

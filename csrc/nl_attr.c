@@ -332,14 +332,15 @@ int nbl_putfields(lua_State *L, struct nbl *h, int t,
 	lua_pushnil(L);
 	while (lua_next(L, t)) {
 		const char *name;
-		int how = OTHER;
+		int value = lua_gettop(L), how = OTHER;
 		bool known = false;
 
-		/* a copy: tostring must not change the key */
-		lua_pushvalue(L, -2);
-		name = luaL_tolstring(L, -1, NULL);
-		lua_replace(L, -2);
-		lua_insert(L, -2);
+		if (lua_type(L, -2) == LUA_TSTRING) {
+			name = lua_tostring(L, -2);
+		} else { /* not in place: the key must not change */
+			name = luaL_tolstring(L, -2, NULL);
+			lua_pushvalue(L, value);
+		}
 		for (const struct nbl_attr *a = map; a->name && how == OTHER;
 		     a++) {
 			if (a->only == NBL_READ || strcmp(a->name, name) != 0)
@@ -354,7 +355,7 @@ int nbl_putfields(lua_State *L, struct nbl *h, int t,
 		if (how == OTHER)
 			nbl_badfield(L, what, name,
 				     "an address of the other family");
-		lua_pop(L, 2);
+		lua_settop(L, value - 1);
 	}
 	return 0;
 }

@@ -44,6 +44,36 @@ void nbl_begin(struct nbl *h, const char *verb, const char *thing)
 		add(add(put, end, " "), end, thing);
 }
 
+/* in a tenth of the time of snprintf */
+static const char *decimal(lua_Integer n, char *end)
+{
+	lua_Unsigned left = n < 0 ? 0 - (lua_Unsigned)n : (lua_Unsigned)n;
+
+	*--end = '\0';
+	do
+		*--end = (char)('0' + left % 10);
+	while (left /= 10);
+	if (n < 0)
+		*--end = '-';
+	return end;
+}
+
+void nbl_name(lua_State *L, struct nbl *h, const char *before, int idx)
+{
+	const char *end = h->subject + sizeof(h->subject);
+	char digits[24];
+	const char *text;
+	char *put = h->subject + strlen(h->subject);
+
+	if (lua_isinteger(L, idx))
+		text = decimal(lua_tointeger(L, idx), digits + sizeof(digits));
+	else if (lua_type(L, idx) == LUA_TSTRING)
+		text = lua_tostring(L, idx);
+	else
+		text = luaL_typename(L, idx);
+	add(add(put, end, before), end, text);
+}
+
 static void toolong(lua_State *L, const struct nbl *h)
 {
 	luaL_error(L, "%s: too much for one message", h->subject);

@@ -133,14 +133,13 @@ static int puttarget(lua_State *L, struct nbl *h, int t, bool resolve)
 
 	lua_rawgeti(L, t, 1);
 	if (lua_isinteger(L, -1) || resolve || lua_type(L, -1) != LUA_TSTRING) {
-		nbl_begin(h, h->verb, luaL_tolstring(L, -1, NULL));
-		lua_pop(L, 1);
+		nbl_name(L, h, " ", -1);
 		failed = nbl_index(L, h, lua_gettop(L), "link", "1", &index);
 		if (failed)
 			return failed;
 	} else {
-		nbl_begin(h, h->verb,
-			  nbl_checkname(L, lua_gettop(L), "link", "1"));
+		nbl_checkname(L, lua_gettop(L), "link", "1");
+		nbl_name(L, h, " ", -1);
 	}
 	nbl_message(L, h, RTM_NEWLINK, 0,
 		    &(struct ifinfomsg){.ifi_index = index},
@@ -338,8 +337,7 @@ static int build_del(lua_State *L, struct nbl *h, int t)
 	if (lua_isnil(L, -1)) {
 		if (!nbl_field(L, t, "group", LUA_TNUMBER, "link"))
 			nbl_badfield(L, "link", "1", "a device, or a group,");
-		nbl_begin(h, h->verb,
-			  lua_pushfstring(L, "group %s", lua_tostring(L, -1)));
+		nbl_name(L, h, " group ", -1);
 		nbl_message(L, h, RTM_DELLINK, 0, &ifi, sizeof(ifi));
 	} else {
 		failed = puttarget(L, h, t, false);

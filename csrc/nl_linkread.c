@@ -164,8 +164,8 @@ static int link_get(lua_State *L)
 		name = nbl_checkname(L, 2, "link", "1");
 	else
 		nbl_index(L, h, 2, "link", "1", &ifi.ifi_index);
-	nbl_begin(h, "link_get",
-		  name ? name : lua_pushfstring(L, "%d", ifi.ifi_index));
+	nbl_begin(h, "link_get", NULL);
+	nbl_name(L, h, " ", 2);
 	nbl_message(L, h, RTM_GETLINK, 0, &ifi, sizeof(ifi));
 	nbl_putlinkname(L, h, name);
 	putskipstats(L, h);

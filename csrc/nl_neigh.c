@@ -100,13 +100,10 @@ static const struct nbl_attr fdb_record[] = {
 /* "10.0.0.2 dev eth0": what failures name */
 static void begin(lua_State *L, struct nbl *h, int t)
 {
-	const char *thing, *dev;
-
 	lua_rawgeti(L, t, 1);
-	thing = luaL_tolstring(L, -1, NULL);
+	nbl_name(L, h, " ", -1);
 	lua_getfield(L, t, "dev");
-	dev = luaL_tolstring(L, -1, NULL);
-	nbl_begin(h, h->verb, lua_pushfstring(L, "%s dev %s", thing, dev));
+	nbl_name(L, h, " dev ", -1);
 	lua_settop(L, t);
 }
 

@@ -66,8 +66,7 @@ static int putport(lua_State *L, struct nbl *h, int t, int type)
 	int failed;
 
 	lua_rawgeti(L, t, 1);
-	nbl_begin(h, h->verb, luaL_tolstring(L, -1, NULL));
-	lua_pop(L, 1);
+	nbl_name(L, h, " ", -1);
 	failed = nbl_index(L, h, lua_gettop(L), "port", "1", &ifi.ifi_index);
 	if (failed)
 		return failed;

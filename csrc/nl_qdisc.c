@@ -98,11 +98,9 @@ static void begin(lua_State *L, struct nbl *h, int t, const char *kind)
 {
 	if (nbl_field(L, t, "classid", LUA_TSTRING, "class"))
 		kind = lua_tostring(L, -1);
+	nbl_begin(h, h->verb, kind);
 	lua_getfield(L, t, "dev");
-	nbl_begin(h, h->verb,
-		  lua_pushfstring(L, "%s%sdev %s", kind ? kind : "",
-				  kind ? " " : "",
-				  luaL_tolstring(L, -1, NULL)));
+	nbl_name(L, h, " dev ", -1);
 	lua_settop(L, t);
 }
 

@@ -251,13 +251,10 @@ static void target(lua_State *L, int t, struct nbl_prefix *dst)
 static void begin(lua_State *L, struct nbl *h, int t)
 {
 	lua_rawgeti(L, t, 1);
+	nbl_name(L, h, " ", -1);
 	lua_getfield(L, t, "via");
 	if (lua_type(L, -1) == LUA_TSTRING)
-		nbl_begin(h, h->verb,
-			  lua_pushfstring(L, "%s via %s", lua_tostring(L, -2),
-					  lua_tostring(L, -1)));
-	else
-		nbl_begin(h, h->verb, lua_tostring(L, -2));
+		nbl_name(L, h, " via ", -1);
 	lua_settop(L, t);
 }
 
