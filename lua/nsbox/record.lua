@@ -42,10 +42,7 @@ end
 
 -- what can stand as it is begins otherwise
 local function written(text)
-  if find(text, "^[-%dtf]") or find(text, "[%c%%]") then
-    return escape(text)
-  end
-  return text
+  return find(text, "^[^-%dtf%c%%][^%c%%]*$") and text or escape(text)
 end
 
 local BOOLEAN <const> = { [true] = "true", [false] = "false" }
