@@ -74,32 +74,42 @@ function Places:__close()
   end
 end
 
--- Requests to several places: each is a table with the pair that it belongs to, the
--- place, the name of its end, and `queue`, which puts it into a batch. What there is
--- for a place goes out in one send; what failed is told by fail(pair, place, name, message, errno)
-local function deliver(requests, fail)
-  local order, by_place = {}, {}
-  for _, request in ipairs(requests) do
-    local list = by_place[request.place]
-    if not list then
-      list = {}
-      by_place[request.place], order[#order + 1] = list, list
-    end
-    list[#list + 1] = request
+-- Requests to several places: what there is for a place goes out in one send
+local Outbox = {}
+Outbox.__index = Outbox
+
+local function outbox()
+  return setmetatable({ order = {}, by_place = {} }, Outbox)
+end
+
+--- The batch for a place: what is queued there until the next call is this end's.
+-- @tparam nsbox.Pair pair that it belongs to
+-- @tparam nsbox.NetPlace place
+-- @tparam string name of the end
+-- @treturn userdata
+function Outbox:for_end(pair, place, name)
+  local mail = self.by_place[place]
+  if not mail then
+    mail = { place = place, batch = place.nl:batch(), pairs = {}, names = {}, after = {} }
+    self.by_place[place], self.order[#self.order + 1] = mail, mail
   end
-  for _, list in ipairs(order) do
-    local place, owners = list[1].place, {}
-    local batch = place.nl:batch()
-    for _, request in ipairs(list) do
-      request.queue(batch)
-      for i = #owners + 1, #batch do
-        owners[i] = request
-      end
-    end
-    local results, failed = batch:send()
+  local n = #mail.pairs + 1
+  mail.pairs[n], mail.names[n], mail.after[n] = pair, name, #mail.batch
+  return mail.batch
+end
+
+--- Sends all.
+-- @tparam function fail gets pair, place, name, message, errno of each request that failed
+function Outbox:send(fail)
+  for _, mail in ipairs(self.order) do
+    local results, failed = mail.batch:send()
+    local n = 1
     for i = 1, failed > 0 and #results or 0 do
+      while mail.after[n + 1] and mail.after[n + 1] < i do
+        n = n + 1
+      end
       if results[i] ~= true then
-        fail(owners[i].pair, place, owners[i].name, results[i][1], results[i][2])
+        fail(mail.pairs[n], mail.place, mail.names[n], results[i][1], results[i][2])
       end
     end
   end
@@ -140,20 +150,19 @@ end
 
 -- One queue is all that an end uses, unless somebody tells it to have more; the kernel
 -- makes one for each processor, and takes them back, which waits for all of those
-local function born(o, request)
-  request.numtxqueues, request.numrxqueues = 1, 1
-  return interface.born(o, request)
-end
+local QUEUES <const> = 1
 
 local function request(pair)
   local a, b = pair.a, pair.b
   -- by these they are told from others afterwards
   a.o.mac = a.o.mac or interface.random_mac "02"
   b.o.mac = b.o.mac or interface.random_mac "02"
-  local peer = born(b.o, { b.name, netns = b.place:namespace() })
-  -- these it takes only later
-  peer.up, peer.master = nil, nil
-  return born(a.o, { a.name, kind = "veth", group = pair.plan.group, peer = peer })
+  -- the rest of what `interface.born` says the peer takes only later
+  local peer = { b.name, netns = b.place:namespace(), mac = b.o.mac, mtu = b.o.mtu,
+    txqueuelen = b.o.txqueuelen, numtxqueues = QUEUES, numrxqueues = QUEUES }
+  return interface.born(a.o, { a.name, kind = "veth", group = pair.plan.group, peer = peer,
+    numtxqueues = QUEUES, numrxqueues = QUEUES, mac = nil, mtu = nil, txqueuelen = nil, up = nil,
+    master = nil })
 end
 
 -- The record of the other end. The first end is not asked for: that it has no
@@ -171,13 +180,11 @@ end
 
 --- Makes all, one request each, as few sends as there are namespaces.
 function Run:create(live)
-  local requests = {}
-  for i, pair in ipairs(live) do
-    requests[i] = { pair = pair, place = pair.a.place, name = pair.a.name, queue = function(batch)
-      batch:link_add(request(pair))
-    end }
+  local out = outbox()
+  for _, pair in ipairs(live) do
+    out:for_end(pair, pair.a.place, pair.a.name):link_add(request(pair))
   end
-  deliver(requests, function(pair, ...)
+  out:send(function(pair, ...)
     self:fail(pair, explain(pair, ...))
   end)
   local outcome = {}
@@ -213,24 +220,22 @@ function Run:identify(live)
   return made
 end
 
--- what an end is told
-local function told(pair, this, own, other)
-  return { pair = pair, place = this.place, name = own.name, queue = function(batch)
-    interface.configure(batch, own.index, this.o, this == pair.b)
-    if this.configure then
-      this.configure(batch, own, other)
-    end
-  end }
+local function tell(out, pair, this, own, other)
+  local batch = out:for_end(pair, this.place, own.name)
+  interface.configure(batch, own.index, this.o, this == pair.b)
+  if this.configure then
+    this.configure(batch, own, other)
+  end
 end
 
 --- What both ends are told when they are there.
 function Run:configure(made)
-  local requests = {}
+  local out = outbox()
   for _, pair in ipairs(made) do
-    requests[#requests + 1] = told(pair, pair.a, pair.ra, pair.rb)
-    requests[#requests + 1] = told(pair, pair.b, pair.rb, pair.ra)
+    tell(out, pair, pair.a, pair.ra, pair.rb)
+    tell(out, pair, pair.b, pair.rb, pair.ra)
   end
-  deliver(requests, function(...)
+  out:send(function(...)
     self:failed(...)
   end)
 end
