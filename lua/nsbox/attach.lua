@@ -63,7 +63,7 @@ function M.check_net(value)
 end
 
 -- the bridge as it is now, read once a run: its mtu, and `subnets`, its addresses with a subnet
--- around them
+-- around them, each with its text as `host`
 local function look(place, bridge)
   place.bridges = place.bridges or {}
   local record = place.bridges[bridge.index]
@@ -73,12 +73,19 @@ local function look(place, bridge)
     for _, a in ipairs(place:check("attach", bridge.name,
       place.nl:addr_list { dev = bridge.index })) do
       if a.scope ~= "link" and not a.peer then
-        table.insert(record.subnets, inet.parse(a.addr))
+        local net = inet.parse(a.addr)
+        net.host = a.addr:match "^[^/]+"
+        table.insert(record.subnets, net)
       end
     end
     place.bridges[bridge.index] = record
   end
   return record
+end
+
+local function subnet_of(net)
+  net.subnet = net.subnet or ("%s/%d"):format(inet.text(inet.network(net)), net.prefix)
+  return net.subnet
 end
 
 local function around(nets, a)
@@ -96,8 +103,8 @@ local function outside(p, nets, addr, a)
   end
   if same and p.o.gateway == nil then
     require("nsbox.error").raise { op = "attach", subject = addr, code = "EADDRNOTAVAIL",
-      detail = ("it is not in the subnet of %s, which is %s/%d"):format(p.bridge.name,
-        inet.text(inet.network(same)), same.prefix),
+      detail = ("it is not in the subnet of %s, which is %s"):format(p.bridge.name,
+        subnet_of(same)),
       hint = "if it is meant: gateway = its own, or gateway = false" }
   end
 end
@@ -173,7 +180,7 @@ local function default_gateways(place, parsed)
     local net = a.net
     if net and not done[net.family] and not has_default(place, net.family) then
       done[net.family], place.defaults[net.family] = true, true
-      list[#list + 1] = inet.text(net.bytes)
+      list[#list + 1] = net.host
     end
   end
   return list[1] and list
@@ -208,7 +215,7 @@ local function introduce_bridge(p, nets, parsed)
   return part and part.verb == "bridge" and function(batch, card)
     for _, net in ipairs(nets) do
       if families[net.family] then
-        batch:neigh_replace { inet.text(net.bytes), dev = card.index, mac = p.bridge.mac }
+        batch:neigh_replace { net.host, dev = card.index, mac = p.bridge.mac }
       end
     end
   end or nil
@@ -253,43 +260,42 @@ local function prepare(p, places)
   check_hairpin(o, bridge, host)
   p.plan = host:mark { dev = o.peer or interface.generate "veth",
     group = p.part.scope:_group(), master = bridge.index }
-  local leases = lease.of(p.part.scope, host, bridge, nets, nets[1] and places:ledger(p.part))
+  record.leases = record.leases
+    or lease.of(p.part.scope, host, bridge, nets, nets[1] and places:ledger(p.part))
+  local leases = record.leases
   local chosen, parsed = choose_addresses(p, nets, leases)
   p.plan.addr = chosen[1] and table.concat(chosen, " ") or nil
-  local inner = {}
-  for key, value in next, o do
-    inner[key] = value
-  end
-  inner.addr, inner.isolated, inner.hairpin = chosen, nil, nil
-  -- beside the bridge is where its own way out is
-  if o.gateway == nil and o.up and inside.inode ~= host.inode then
-    inner.gateway = default_gateways(inside, parsed)
-  end
-  inner.mtu = o.mtu or record.mtu
   p.net = parsed[1] and parsed[1].net
+  o.mtu = o.mtu or record.mtu
   p.a = { place = host, name = p.plan.dev, o = { master = bridge.index, up = true,
-    mtu = inner.mtu, isolated = o.isolated, hairpin = o.hairpin,
+    mtu = o.mtu, isolated = o.isolated, hairpin = o.hairpin,
     rate = o.rate, delay = o.delay, loss = o.loss, -- both ways
     -- a bridge without a MAC of its own takes the lowest of its ports
     mac = interface.random_mac "fe" } }
+  -- the rest is the card's
+  o.addr, o.isolated, o.hairpin = chosen, nil, nil
+  -- beside the bridge is where its own way out is
+  if o.gateway == nil and o.up and inside.inode ~= host.inode then
+    o.gateway = default_gateways(inside, parsed)
+  end
   local told
   leases.cards = leases.cards + 1
   if math.max(leases.cards, p.together) > MANY then
-    inner.silent = is_silent(host, parsed)
+    o.silent = is_silent(host, parsed)
     local known = inside_of(parsed)
     if #known > 0 then
       p.a.configure, p.plan.known = introduce(p, known), true
       told = introduce_bridge(p, nets, parsed)
     end
   end
-  p.b = { place = inside, name = o[1] or "eth%d", o = inner, configure = told }
+  p.b = { place = inside, name = o[1] or "eth%d", o = o, configure = told }
 end
 
 -- the object of a card
 local function fill(object, place, netns, record, host_name, bridge, addrs, net)
   object.peer, object.master, object._bridge = host_name, bridge.name, bridge
   object.ip = addrs and addrs:match "^[^/]+"
-  object.subnet = net and ("%s/%d"):format(inet.text(inet.network(net)), net.prefix) or nil
+  object.subnet = net and subnet_of(net) or nil
   link.new(place, netns, record, object)
 end
 
@@ -322,15 +328,6 @@ local function finish(p, ra, rb)
     p.publications = { require("nsbox.publish").of(p.part, p.object, p.o.publish) }
     p.publications[1].addrs = p.b.o.addr
   end
-end
-
--- what a named scope compares: the same options, however the namespace was meant
-local function identity(bridge, netns, o)
-  local spec = { bridge = bridge.name }
-  for key, value in next, o do
-    spec[key] = value
-  end
-  return ("%s in %s"):format(o[1] or "card", require("nsbox.netplace").label(netns) or "here"), spec
 end
 
 -- whether it is in the namespace, and on the bridge, that are meant today
@@ -379,9 +376,12 @@ function M.make(part, it, level)
     bridge:_verify(place, "attach")
     return place
   end
-  local name, spec = identity(bridge, netns, o)
   setmetatable(p.object, link.methods)
-  if part:stands(name, spec, function(steps)
+  -- what a named scope compares: the same options, however the namespace was meant
+  o.bridge = bridge.name
+  local name = ("%s in %s"):format(o[1] or "card",
+    require("nsbox.netplace").label(netns) or "here")
+  if part:stands(name, o, function(steps)
     return fits(p, steps[1])
   end) then
     standing_object(p)
