@@ -12,8 +12,11 @@ local inet = require "nsbox.inet"
 local interface = require "nsbox.interface"
 local lease = require "nsbox.lease"
 local link = require "nsbox.link"
+local names = require "nsbox.names"
+local netplace = require "nsbox.netplace"
 local opts = require "nsbox.opts"
 local pair = require "nsbox.pair"
+local place_forms = require "nsbox.place"
 
 local M = {}
 
@@ -303,7 +306,7 @@ end
 -- without such servers, or a box without such a file, is no mistake.
 local function default_dns(p)
   local box, dns = p.netns, require "nsbox.dns"
-  if not p.bridge._nat or not require("nsbox.names").takes_files(p.part, box)
+  if not p.bridge._nat or not names.takes_files(p.part, box)
     or box._options.dns ~= nil or box._host_dns and box._host_dns:in_force() then
     return
   end
@@ -318,7 +321,7 @@ end
 local function finish(p, ra, rb)
   p.object._waits = nil
   fill(p.object, p.b.place, p.netns, rb, ra.name, p.bridge, p.plan.addr, p.net)
-  p.object._leave = require("nsbox.names").join(p.part, p.netns, p.bridge, p.b.o.addr)
+  p.object._leave = names.join(p.part, p.netns, p.bridge, p.b.o.addr)
   if p.o.dns then
     require("nsbox.dns").apply(p.part, "attach", p.netns, p.o.dns)
   elseif p.o.dns == nil then
@@ -333,14 +336,13 @@ end
 -- whether it is in the namespace, and on the bridge, that are meant today
 local function fits(p, step)
   local host <close> = p.bridge:_open "attach"
-  local inside <close> = require("nsbox.netplace").open(p.netns, "attach")
+  local inside <close> = netplace.open(p.netns, "attach")
   local record = host:has(step) and inside:has(step, "peer_netns", "peer_nsinode")
     and host.nl:link_get(step.index)
   return record and record.master == p.bridge.index
 end
 
 local function standing_object(p)
-  local netplace = require "nsbox.netplace"
   local step = p.part.standing.steps[1]
   local host <close> = p.bridge:_open "attach"
   local inside <close> = netplace.open(p.netns, "attach")
@@ -379,8 +381,7 @@ function M.make(part, it, level)
   setmetatable(p.object, link.methods)
   -- what a named scope compares: the same options, however the namespace was meant
   o.bridge = bridge.name
-  local name = ("%s in %s"):format(o[1] or "card",
-    require("nsbox.netplace").label(netns) or "here")
+  local name = (o[1] or "card") .. " in " .. (netplace.label(netns) or "here")
   if part:stands(name, o, function(steps)
     return fits(p, steps[1])
   end) then
@@ -397,7 +398,7 @@ function M.make(part, it, level)
 end
 
 local function check_place(netns, op, level)
-  local fine, wrong = require("nsbox.place").check(netns, "net")
+  local fine, wrong = place_forms.check(netns, "net")
   if not fine then
     require("nsbox.mistake").raise(("%s: argument 1: %s"):format(op, wrong), level + 1)
   end
@@ -430,7 +431,7 @@ local function is_between(card, bridge, place)
   if not waiting then
     return card.master == bridge.name and place:has(card._identity)
   end
-  local inside <close> = require("nsbox.netplace").open(waiting.netns, "detach")
+  local inside <close> = netplace.open(waiting.netns, "detach")
   return waiting.bridge.name == bridge.name and inside.inode == place.inode
 end
 
@@ -447,7 +448,7 @@ function M.detach(bridge, netns, name, level)
   if wrong then
     require("nsbox.mistake").raise("detach: argument 2: " .. wrong, level + 1)
   end
-  local place <close> = require("nsbox.netplace").open(bridge._part:place(netns), "detach")
+  local place <close> = netplace.open(bridge._part:place(netns), "detach")
   local found = {}
   for _, part in ipairs(bridge._part.scope._parts) do
     local card = part.verb == "attach" and part.object

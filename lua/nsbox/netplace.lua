@@ -13,6 +13,7 @@ local ns = require "nsbox.sys.ns"
 local netlink = require "nsbox.sys.netlink"
 local process = require "nsbox.sys.process"
 local here = require "nsbox.here"
+local place_forms = require "nsbox.place"
 -- here, not where it is used: an undo at the end of a script may be elsewhere
 local nslist = require "nsbox.nslist"
 
@@ -102,7 +103,7 @@ end
 -- @tparam[opt] nsbox.Island island that it is in, where the form does not tell
 -- @treturn nsbox.NetPlace to be closed
 function M.open(place, op, island)
-  local handle = place ~= nil and require("nsbox.place").open(place, "net", op) or nil
+  local handle = place ~= nil and place_forms.open(place, "net", op) or nil
   island = type(place) == "table" and place._island or island
   local nl, message, errno = (island or here):netlink(handle)
   local cookie = nl and nl:cookie()
