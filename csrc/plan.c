@@ -217,6 +217,23 @@ long nb_loup(void)
 
 /* --- privilege --- */
 
+/* who has the privilege, and is refused, is where setgroups is denied */
+static long do_groups(struct nb_plan *plan, const struct nb_step *s)
+{
+	struct __user_cap_header_struct h;
+	struct __user_cap_data_struct d[2];
+	long r = nb_sys(__NR_setgroups, s->x, nb_inplan(plan, s->a), 0);
+
+	if (r != -EPERM || !s->y)
+		return r;
+	h.version = _LINUX_CAPABILITY_VERSION_3;
+	h.pid = 0;
+	return nb_sys(__NR_capget, &h, d, 0) == 0 &&
+		       d[0].effective >> CAP_SETGID & 1
+		   ? 0
+		   : r;
+}
+
 static long do_bounding(uint64_t keep, uint32_t last)
 {
 	for (uint32_t cap = 0; cap <= last; cap++) {
@@ -519,7 +536,7 @@ static long run(struct nb_plan *plan, struct nb_step *s, uint32_t i)
 	case NB_STEP_PIVOT:
 		return nb_mountstep(plan, s, i);
 	case NB_STEP_GROUPS:
-		return nb_sys(__NR_setgroups, s->x, nb_inplan(plan, s->a), 0);
+		return do_groups(plan, s);
 	case NB_STEP_GID:
 		return nb_sys(__NR_setresgid, s->x, s->x, s->x);
 	case NB_STEP_UID:

@@ -52,7 +52,7 @@
 	X(DIRECTORY, "directory") /* b, mode x */                                    \
 	X(PIVOT, "pivot_root")	/* the new root is the only one */            \
 	X(ATTR, "attr")		/* mount_setattr(a, set x, clear y) */                 \
-	X(GROUPS, "setgroups")	/* x ids at a */                                  \
+	X(GROUPS, "setgroups")	/* x ids at a; y: where it may */                                  \
 	X(GID, "setgid")	/* x */                                                 \
 	X(UID, "setuid")	/* x */                                                 \
 	X(BOUNDING, "bounding") /* drop all but x */                           \

@@ -88,7 +88,8 @@ that.  A failed spawn leaves nothing behind.
  `{ place = index of the grab, target =, set =, clear = }`,
  `{ attr = path, set =, clear =, recursive = }`, what @{mounts} made, and those
  of a root of its own, below;
- `uid`, `gid`, `groups` ids inside; `caps` `{ bounding =, permitted =,
+ `uid`, `gid`, `groups` ids inside; `trygroups` the same where setgroups is not
+ denied; `caps` `{ bounding =, permitted =,
  effective =, inheritable =, ambient = }`; `no_new_privs`, `setsid`;
  `rlimits` `{ nofile = { soft, hard }, … }`, numbers or `"unlimited"`, of the
  program alone; `oom_score_adj`, `nice`, `affinity` list of cpus: all in the

@@ -30,13 +30,12 @@
 	"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char *const plan_fields[] = {
-    "argv",    "env",		"path",	    "cwd",	 "trycwd",
-    "stdin",   "stdout",	"stderr",   "keep",	 "new",
-    "join",    "maps",		"hostname", "mounts",	 "writes",
-    "lo",      "time_offsets",	"uid",	    "gid",	 "groups",
-    "caps",    "no_new_privs",	"setsid",   "pdeathsig", "init",
-    "gate",    "idle",		"serves",   "dumpable",	 "seccomp",
-    "rlimits", "oom_score_adj", "nice",	    "affinity",	 "slave",
+    "argv",	 "env",	    "path",	     "cwd",  "trycwd",	     "stdin",
+    "stdout",	 "stderr",  "keep",	     "new",  "join",	     "maps",
+    "hostname",	 "mounts",  "writes",	     "lo",   "time_offsets", "uid",
+    "gid",	 "groups",  "trygroups",     "caps", "no_new_privs", "setsid",
+    "pdeathsig", "init",    "gate",	     "idle", "serves",	     "dumpable",
+    "seccomp",	 "rlimits", "oom_score_adj", "nice", "affinity",     "slave",
     NULL};
 static const char *const write_fields[] = {"1", "2", "optional", NULL};
 static const char *const time_fields[] = {"monotonic", "boottime", NULL};

@@ -33,25 +33,26 @@ static uint64_t capfield(struct nb_builder *b, int t, const char *name,
 	return mask;
 }
 
-static void add_groups(struct nb_builder *b)
+static void add_groups(struct nb_builder *b, const char *name, bool try)
 {
 	lua_State *L = b->L;
-	lua_Integer n = nb_count(L, b->table, "groups");
+	lua_Integer n = nb_count(L, b->table, name);
 	uint32_t offset = nb_reserve(b, (size_t)n * 4);
 	struct nb_step *s;
 	int list;
 
-	if (lua_getfield(L, b->table, "groups") != LUA_TNIL) {
+	if (lua_getfield(L, b->table, name) != LUA_TNIL) {
 		list = lua_gettop(L);
 		for (lua_Integer i = 1; i <= n; i++) {
 			lua_geti(L, list, i);
 			((uint32_t *)nb_at(b, offset))[i - 1] =
-			    nb_checkid(L, -1, "groups");
+			    nb_checkid(L, -1, name);
 			lua_pop(L, 1);
 		}
 		s = nb_step(b, NB_STEP_GROUPS);
 		s->a = offset;
 		s->x = (uint64_t)n;
+		s->y = try;
 	}
 	lua_pop(L, 1);
 }
@@ -148,7 +149,8 @@ void nb_addprivilege(struct nb_builder *b, int pdeathsig)
 		nb_stepx(b, NB_STEP_BOUNDING,
 			 capfield(b, t, "bounding", ALL_CAPS));
 	}
-	add_groups(b);
+	add_groups(b, "groups", false);
+	add_groups(b, "trygroups", true);
 	if (t && has_uid)
 		nb_stepx(b, NB_STEP_KEEPCAPS, 1);
 	if (has_gid)

@@ -107,6 +107,8 @@ return {
       out.newgidmap]], [[out.newgidmap = helper("newgidmap", op)
     else
       out.newgidmap]], CVE, "lets nobody do it when newgidmap writes it, CVE-2018-7169", "user" },
+  { "lua/nsbox/plan.lua", "uid, gid, groups = 0, 0, {}", "uid, gid, groups = 0, 0, nil",
+    "program_spec", "is in none of its caller's groups in a namespace that it joins", "root" },
   { "csrc/spawn.c", HIDE, "	if (njoins) {", CVE,
     "gets no hold of a process that enters, CVE-2016-9962, CVE-2016-8649", "user" },
   { "csrc/spawn.c", HIDE, "	if (njoins) {", CVE, "gets no hold of a function that is called in it",

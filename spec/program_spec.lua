@@ -1,5 +1,7 @@
 local program = require "nsbox.program"
 local boxes = require "boxes"
+local inside = require "inside"
+local nsbox = require "nsbox"
 local run = require "nsbox.run"
 local output = boxes.output
 
@@ -107,6 +109,52 @@ describe("a program", function()
       assert.equal("7 9 9 /app\n", (output { "sh", "-c", command, user = "app:more",
         bind = binds }))
     end)
+  end)
+
+  local ID <const> = "echo $(id -u) $(id -g) / $(id -G)"
+
+  -- as in a box with a map of the caller's own ids, and where root is one of another namespace
+  it("is a user of a namespace in which setgroups is denied #user", function()
+    local function looks(how)
+      assert.matches("^0 0 / 0", how { "sh", "-c", ID, user = "root", stdout = "capture" })
+    end
+    local function run_in(namespaces)
+      return function(o)
+        o.namespaces = namespaces
+        return select(2, run(o)).stdout
+      end
+    end
+    local function exec_in(place)
+      return function(o) return place:exec(o).stdout end
+    end
+    local box <close> = nsbox.box {}
+    local both <close> = nsbox.ns.of(box, "user", "mnt")
+    local own <close> = nsbox.ns.new { "user", "mnt" }
+    looks(run_in { user = box })
+    looks(run_in { user = box, mnt = box, pid = false })
+    looks(exec_in(box))
+    looks(exec_in(both))
+    looks(exec_in(own))
+    assert.equal("ok", inside({ "user" }, function()
+      looks(run_in { user = false })
+      return "ok"
+    end))
+    -- but not with groups that it is to have
+    local err = boxes.failure { "true", user = "root", groups = {}, namespaces = { user = box } }
+    assert.same({ "EPERM", "setgroups" }, { err.code, err.step })
+  end)
+
+  it("is in none of its caller's groups in a namespace that it joins #root", function()
+    needs "root"
+    assert.equal("ok", inside({ groups = { 0, 7 } }, function()
+      local box <close> = nsbox.box { namespaces = { "user" } }
+      local ns <close> = nsbox.ns.of(box, "user")
+      for _, text in ipairs { output { "sh", "-c", ID, namespaces = { user = box } },
+        box:exec({ "sh", "-c", ID }).stdout, ns:exec({ "sh", "-c", ID }).stdout } do
+        assert.equal("0 0 / 0\n", text)
+      end
+      return "ok"
+    end))
   end)
 
   it("is a user with a map of his own", function()

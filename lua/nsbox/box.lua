@@ -260,7 +260,7 @@ local function place_of(self, op, level)
   return {
     join = join, name = tostring(self), setsid = p.setsid,
     uid = p.uid or mapped and 0, gid = p.gid or mapped and 0, groups = p.groups,
-    setgroups = p.maps and p.maps.setgroups,
+    trygroups = p.trygroups,
     caps = p.caps, no_new_privs = p.no_new_privs, seccomp = self._programs_filter,
     limits = (p.rlimits or p.oom_score_adj or p.nice or p.affinity) and p,
     home = self._home,

@@ -1,7 +1,7 @@
 --- Running something in namespaces that exist: exec, spawn, call.
 --
 -- A place says what to enter and with how much power:
--- `{ join = handles, uid, gid, groups, setgroups, caps, no_new_privs, seccomp, home,
+-- `{ join = handles, uid, gid, groups, trygroups, caps, no_new_privs, seccomp, home,
 -- read, name, own_root, limits }`; `limits` has what `nsbox.limits` adds.
 --
 -- setns(2), nsenter(1)
@@ -42,8 +42,8 @@ local function plan_of(op, place, o, level)
     join = place.join,
     uid = user and user.uid or place.uid,
     gid = user and user.gid or place.gid,
-    -- where setgroups is denied, they stay as they are
-    groups = place.setgroups ~= "deny" and (user and user.groups or place.groups) or nil,
+    groups = not user and place.groups or nil,
+    trygroups = user and user.groups or place.trygroups,
     caps = place.caps,
     no_new_privs = place.no_new_privs,
     seccomp = place.seccomp,

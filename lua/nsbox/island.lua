@@ -401,7 +401,7 @@ function Island:object()
     copies[kind] = handle:dup()
   end
   local object = require("nsbox.ns").make(copies)
-  object._setgroups, object._island = self.maps.setgroups, self
+  object._island = self
   return object
 end
 

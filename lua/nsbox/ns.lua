@@ -216,7 +216,6 @@ function M.new(o)
   if not ok then
     error(made, 0)
   end
-  made._setgroups = options.maps and options.maps.setgroups
   return made
 end
 
@@ -307,7 +306,7 @@ local function place_of(self, op)
     table.move(join, 1, #join, #way + 1, way)
     join, root = way, 0
   end
-  return { join = join, uid = root, gid = root, setgroups = self._setgroups,
+  return { join = join, uid = root, gid = root, trygroups = root and {},
     name = tostring(self) }
 end
 

@@ -261,16 +261,12 @@ local function add_ids(plan, user, chosen, who, wanted)
     end
     groups = {}
   elseif chosen.user then -- one that is joined
-    uid, gid = 0, 0
+    uid, gid, groups = 0, 0, {}
   end
   plan.uid, plan.gid = uid, gid
   -- where setgroups is denied, the caller's groups cannot be dropped; who asks for others
   -- is told so by the kernel
-  if wanted then
-    plan.groups = wanted
-  elseif groups and not (maps_ and maps_.setgroups == "deny") then
-    plan.groups = groups
-  end
+  plan.groups, plan.trygroups = wanted, not wanted and groups or nil
 end
 
 local function add_caps(plan, o, privileged)

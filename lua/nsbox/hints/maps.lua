@@ -170,7 +170,7 @@ M.setgroups = {
   EACCES = not_dumpable,
   EINVAL = function(context)
     local ranges = context.maps and context.maps.gid
-    for _, gid in ipairs(ranges and context.groups or {}) do
+    for _, gid in ipairs(ranges and (context.groups or context.trygroups) or {}) do
       if not require("nsbox.ranges").has_inside(ranges, gid) then
         return unmapped("gid") { gid = gid, maps = context.maps }
       end
