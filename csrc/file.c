@@ -3,7 +3,7 @@
  *
  * What a journal and a pin need beyond open and write: a directory with its
  * mode from the start, a file that is complete before it has a name, a lock;
- * the names in a directory; and connecting to a name. open(2), pwritev2(2),
+ * the names in a directory; and connecting to a name. open(2), pwrite(2),
  * linkat(2), mkdir(2), readlink(2), getdents(2), flock(2), ftruncate(2),
  * unix(7)
  */
@@ -18,7 +18,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -119,27 +118,30 @@ static int fd_truncate(lua_State *L)
 }
 
 /***
- * Writes at the end of a file; a short count is possible. Unlike `write` it is
- * for files alone, and never the cause of a signal.
- * @function append
+ * Writes to a file at an offset; a short count is possible. Where the file was
+ * opened with `append` it is its end, whatever the offset says. Unlike `write`
+ * it is for files alone, and never the cause of a signal.
+ * @function pwrite
  * @param fd a descriptor
  * @tparam string s
+ * @tparam integer offset in bytes
  * @treturn integer bytes written
  * @return[2] nil, message, errno: ENOSPC, ESPIPE: it is no file …
- * @see pwritev2(2)
+ * @see pwrite(2)
  */
-static int fd_append(lua_State *L)
+static int fd_pwrite(lua_State *L)
 {
 	int fd = nb_checkfd(L, 1);
-	struct iovec bytes;
+	size_t len;
+	const char *s = luaL_checklstring(L, 2, &len);
+	lua_Integer offset = luaL_checkinteger(L, 3);
 	ssize_t n;
 
-	bytes.iov_base = (char *)luaL_checklstring(L, 2, &bytes.iov_len);
-
-	n = pwritev2(fd, &bytes, 1, 0, RWF_APPEND);
+	luaL_argcheck(L, offset >= 0, 3, "not an offset");
+	n = pwrite(fd, s, len, offset);
 
 	if (n < 0)
-		return nb_fail(L, errno, "append");
+		return nb_fail(L, errno, "pwrite");
 	lua_pushinteger(L, n);
 	return 1;
 }
@@ -232,5 +234,5 @@ const luaL_Reg nb_filefuncs[] = {{"connect", fd_connect},
 				 {"readlink", fd_readlink},
 				 {NULL, NULL}};
 const luaL_Reg nb_filemethods[] = {
-    {"append", fd_append}, {"flock", fd_flock},	      {"link", fd_link},
-    {"names", fd_names},   {"truncate", fd_truncate}, {NULL, NULL}};
+    {"flock", fd_flock},   {"link", fd_link},	      {"names", fd_names},
+    {"pwrite", fd_pwrite}, {"truncate", fd_truncate}, {NULL, NULL}};

@@ -145,8 +145,9 @@ function M.open(op, name)
   return adopt(op, name, path, handle)
 end
 
+-- at the end, for that is how it was opened
 local function append(handle, text)
-  local n, message, errno = handle:append(text)
+  local n, message, errno = handle:pwrite(text, 0)
   if n == #text then
     return true
   end
