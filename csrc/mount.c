@@ -3,13 +3,14 @@
  *
  * Owns the words for mount flags and attributes.  Makes no directory,
  * resolves no path, decides no default.  See mount(2), umount2(2),
- * pivot_root(2), mount_setattr(2), open_tree(2), move_mount(2).
+ * pivot_root(2), mount_setattr(2), open_tree(2), move_mount(2), statx(2).
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -356,7 +357,33 @@ static int mount_setattr_(lua_State *L)
 	return 1;
 }
 
+/***
+ * The number of the mount that a path is on, the first field of its line in
+ * `/proc/PID/mountinfo`: no other mount has it as long as that one is there.
+ * @function id
+ * @tparam string path
+ * @treturn integer
+ * @return[2] nil, message, errno: ENOSYS before Linux 5.8
+ * @see statx(2)
+ */
+static int mount_id(lua_State *L)
+{
+	const char *path = nb_checkpath(L, 1);
+	struct statx st;
+	int rc;
+
+	rc = statx(AT_FDCWD, path, 0, STATX_MNT_ID, &st);
+
+	if (rc < 0)
+		return nb_fail(L, errno, path);
+	if (!(st.stx_mask & STATX_MNT_ID))
+		return nb_fail(L, ENOSYS, path);
+	lua_pushinteger(L, (lua_Integer)st.stx_mnt_id);
+	return 1;
+}
+
 static const luaL_Reg mount_funcs[] = {
+    {"id", mount_id},
     {"mount", mount_mount},
     {"move_mount", mount_move_mount},
     {"open_tree", mount_open_tree},

@@ -109,6 +109,24 @@ describe("a pin", function()
     ]]
   end)
 
+  it("with a name is seen in other mount namespaces, also when the directory went away", function()
+    inside [[
+      local function shared()
+        local line = sh "grep ' /run/netns ' /proc/self/mountinfo"
+        return line:find(" shared:", 1, true) ~= nil
+      end
+      local made, other, last = ns.new { "net" }, ns.new { "net" }, ns.new { "net" }
+      made:pin "blue"
+      same(true, shared())
+      other:pin "red"
+      same("", sh "umount -l /run/netns")
+      same(false, shared())
+      last:pin "green"
+      same(true, shared())
+      last:unpin()
+    ]]
+  end)
+
   it("takes a name for a net namespace only, and what has a slash for a path", function()
     inside [[
       local uts, net = ns.new { "uts" }, ns.new { "net" }

@@ -121,6 +121,22 @@ describe("nsbox.sys.mount #uml", function()
       assert.equal("ro,nosuid,nodev,noexec,relatime", flags)
     end)
 
+    it("tells mounts by their number", function()
+      local upper, lower, listed = mounted(function(dir)
+        local lower = mount.id(dir)
+        assert(sys.mount("tmpfs", dir, "tmpfs"))
+        local number
+        for line in io.lines "/proc/self/mountinfo" do
+          local id, where = line:match "^(%d+) %d+ %S+ %S+ (%S+)"
+          if where == dir then number = math.tointeger(id) end
+        end
+        return mount.id(dir), lower, number
+      end)
+      assert.equal(listed, upper)
+      assert.not_equal(lower, upper)
+      assert.equal(errno.ENOENT, (select(3, mount.id "/nowhere")))
+    end)
+
     it("sets how mounts propagate", function()
       local seen = mounted(function(dir)
         local t = {}

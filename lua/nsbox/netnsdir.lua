@@ -42,11 +42,18 @@ function M.wrong(name)
   end
 end
 
+-- the mount that this script has made ready: there is one for each mount namespace, and
+-- for each time that somebody takes it away
+local ready
+
 --- Makes the directory, and shared, so that a new name is seen in every mount
 -- namespace; under the lock that `ip netns` takes, or two would hide each
 -- other's names.
 -- @tparam string op the verb that asks, for an Error
 function M.prepare(op)
+  if ready and ready == mount.id(DIR) then
+    return -- all the names below would be made shared again, each time
+  end
   local ok, message, errno = fd.mkdir(DIR, "0755")
   if not ok and errno ~= EEXIST then
     check(op, nil, message, errno)
@@ -62,6 +69,7 @@ function M.prepare(op)
     check(op, nil, message, errno)
   end
   check(op, share())
+  ready = mount.id(DIR)
 end
 
 return M
