@@ -306,7 +306,7 @@ format: ## lay out the C sources with clang-format
 
 ROUNDS ?= 11
 BENCH  := $(BUILD)/bench/pump $(BUILD)/bench/limit $(BUILD)/bench/netlimit $(BUILD)/bench/enter.so $(BUILD)/bench/true \
-	$(BUILD)/bench/quick $(BUILD)/bench/idle
+	$(BUILD)/bench/quick $(BUILD)/bench/idle $(BUILD)/bench/onward
 # what to measure: files of spec/bench
 WHAT   ?= launch root lifetimes network island nat
 
@@ -341,6 +341,10 @@ $(BUILD)/bench/quick:
 	@mkdir -p $(@D)
 	echo 'void _exit(int); void _start(void) { _exit(0); }' | \
 		$(CC) -O2 -static -nostartfiles -x c -o $@ -
+
+$(BUILD)/bench/onward: spec/bench/onward.c csrc/sys.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(WARN) -Os -static -nostdlib -o $@ $<
 
 # waits for ever, in as little memory as nsbox-init
 $(BUILD)/bench/idle:

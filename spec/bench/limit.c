@@ -6,7 +6,7 @@
  * default box does, by the same system calls, one after another.
  *
  *   limit [-n N] [-m vfork|vm|fork] [-k KIND,...] [-d] [-R DIRECTORY] [-s FILE]
- *         [-r] [-b MB] [-i] PROGRAM
+ *         [-r] [-b MB] [-i] [-x FILE] PROGRAM
  *
  *   -m  vfork: the child shares our memory and writes its own map; vm: the
  *       same, but we go on; fork: it has a copy, and we write the maps
@@ -16,6 +16,8 @@
  *   -s  and this seccomp filter
  *   -r  root's range of ids instead of our own, and become root in there
  *   -b  with so many MB resident
+ *   -x  by way of this program, which is a sealed copy of a file and execs what
+ *       its arguments say: what /proc/self/exe is before the program is one
  *   -i  waits for none of them: when all run, prints a line, waits for the end
  *       of its input, and kills them
  *
@@ -83,7 +85,7 @@ static int flags;
 static bool box, range;
 static struct sock_fprog filter;
 static char **program, *stack, map[64], *root;
-static int gate[2], tree, ids;
+static int gate[2], tree, ids, sealed = -1;
 /* a child that shares our memory says here what went wrong */
 static struct {
 	const char *step;
@@ -302,7 +304,10 @@ static int child(void *unused)
 	}
 	if (box)
 		drop();
-	execve(program[0], program, env);
+	if (sealed >= 0)
+		syscall(SYS_execveat, sealed, "", program, env, AT_EMPTY_PATH);
+	else
+		execve(program[0], program, env);
 	return give_up("exec");
 }
 
@@ -492,13 +497,30 @@ static void take_filter(const char *path)
 	fclose(f);
 }
 
+static void seal(const char *path)
+{
+	static char image[1 << 16];
+	FILE *f = fopen(path, "rb");
+	size_t size;
+
+	if (!f)
+		complain(path);
+	size = fread(image, 1, sizeof(image), f);
+	fclose(f);
+	sealed = memfd_create("limit", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (sealed < 0 || write(sealed, image, size) != (ssize_t)size ||
+	    fcntl(sealed, F_ADD_SEALS,
+		  F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		complain("memfd_create");
+}
+
 int main(int argc, char **argv)
 {
 	int opt, n = 300;
 	double *took, sum = 0;
 	bool idles = false;
 
-	while ((opt = getopt(argc, argv, "+n:m:k:dR:s:rb:i")) != -1) {
+	while ((opt = getopt(argc, argv, "+n:m:k:dR:s:rb:ix:")) != -1) {
 		if (opt == 'n')
 			n = atoi(optarg);
 		else if (opt == 'm' && strcmp(optarg, "fork") == 0)
@@ -515,6 +537,8 @@ int main(int argc, char **argv)
 			idles = true;
 		else if (opt == 's')
 			take_filter(optarg);
+		else if (opt == 'x')
+			seal(optarg);
 		else if (opt == 'r')
 			range = true;
 		else if (opt == 'b')

@@ -37,12 +37,15 @@ end
 
 local LIMIT <const> = ("%s/limit -s %s/filter.bin -k user,pid,mnt,uts,ipc,net,cgroup -R %s")
   :format(bench, lib, image)
+-- what /proc/self/exe is for the image is no program of the machine
+local SEALED <const> = ("-x %s/onward"):format(bench)
 
 -- the median of COUNT launches in one process that does nothing else
-local function limit(options)
+local function command(format, ...)
+  local line = format:format(...)
   return function()
-    local f <close> = assert(io.popen(("%s %s -n %d /true"):format(LIMIT, options, COUNT)))
-    return assert(f:read "n", "limit failed")
+    local f <close> = assert(io.popen(line))
+    return assert(f:read "n", "failed")
   end
 end
 
@@ -65,14 +68,19 @@ local function take_turns(list)
 end
 
 local function beside_limit()
+  local here = arg[0]:match "^(.*)/" or "."
   for _, how in ipairs {
-    { "own ids", "-m vfork", "self" },
-    process.geteuid() == 0 and { "root's range of ids, an idmapped root", "-r -m vm" } or nil,
+    { "own ids", "-m vfork", "rooted_self" },
+    process.geteuid() == 0 and { "root's range of ids, an idmapped root", "-r -m vm", "rooted" }
+      or nil,
   } do
     local list = {
-      { name = "the same system calls in C", f = limit(how[2]), took = {} },
-      { name = "`nsbox.run`", took = {},
-        f = boxes { "/true", hostname = "box", rootfs = image, maps = how[3] } },
+      { name = "the same system calls in C", took = {},
+        f = command("%s %s %s -n %d /true", LIMIT, how[2], SEALED, COUNT) },
+      { name = "`nsbox.run`", took = {}, f = command("%s %s/worker.lua %s %d %s /true", LUA, here,
+        how[3], COUNT, image) },
+      { name = "(in C, the image can ask for the caller's program)", took = {},
+        f = command("%s %s -n %d /true", LIMIT, how[2], COUNT) },
     }
     take_turns(list)
     print_table(("Warm, a root file system, %s"):format(how[1]), "launch", list)
@@ -281,7 +289,8 @@ local function idle()
   figures.row("---", "---:", "---:", "---:", "---:")
   for _, maps in ipairs(process.geteuid() == 0 and { "self", "range" } or { "self" }) do
     local limit_argv = {}
-    for word in (LIMIT .. (maps == "range" and " -r -m fork" or " -m vfork")):gmatch "%S+" do
+    for word in (LIMIT .. " " .. SEALED .. (maps == "range" and " -r -m fork" or " -m vfork"))
+      :gmatch "%S+" do
       limit_argv[#limit_argv + 1] = word
     end
     table.move({ "-n", tostring(IDLE), "-i", "/idle" }, 1, 4, #limit_argv + 1, limit_argv)

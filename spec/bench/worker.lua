@@ -1,12 +1,14 @@
 -- Launches programs one after another and prints what that took, in
--- microseconds.  For launch.lua, which runs it next to the C program limit.c.
+-- microseconds.  For launch.lua and root.lua, which run it next to the C program limit.c.
 --
 --     lua5.4 worker.lua VARIANT N nonet|net PROGRAM        prints "MEDIAN MEAN"
+--     lua5.4 worker.lua VARIANT N DIRECTORY PROGRAM        the same, with this root
 --     lua5.4 worker.lua VARIANT N nonet|net PROGRAM MB     prints "MEDIAN" for each line it reads
 --     lua5.4 worker.lua defences N PROGRAM [self]          prints "NAME<tab>MEDIAN<tab>SAVED" lines
 --
 -- VARIANT: spawn (sys.process.spawn), bare, self (a default box that has our
--- own ids) or box (a default box).  MB: memory that is resident meanwhile.
+-- own ids) or box (a default box); with a root, rooted_self or rooted.  MB: memory
+-- that is resident meanwhile.
 
 local nsbox = require "nsbox"
 local process = require "nsbox.sys.process"
@@ -62,6 +64,17 @@ end
 variants.bare = box { maps = "self", bare = true }
 variants.self = box { maps = "self" }
 variants.box = box {}
+
+local function rooted(maps)
+  return function(dir, program)
+    return function()
+      assert(nsbox.run { program, hostname = "box", rootfs = dir, maps = maps } == 0)
+    end
+  end
+end
+
+variants.rooted_self = rooted "self"
+variants.rooted = rooted(nil)
 
 -- defences ------------------------------------------------------------------------
 
@@ -171,7 +184,8 @@ if what == "defences" then
   return
 end
 
-local launch = variants[what](net == "net", program)
+local root = what:find "^rooted" and net
+local launch = variants[what](root or net == "net", program)
 
 -- median and mean of N launches; the first ones load what is loaded late
 local function measure(skip)
