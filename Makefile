@@ -135,16 +135,19 @@ NEEDS_scope := $(LAUNCH) plan mounts idmap defaults box part undo undo/process
 NEEDS_root  := binds basics hosts early idmapped ranges
 BUNDLES := run ns scope root
 define BUNDLE
-local function code(name)
-  return ("%q"):format(string.dump(assert(loadfile("lua/nsbox/" .. name .. ".lua")), true))
+local function source(name)
+  local f <close> = assert(io.open("lua/nsbox/" .. name .. ".lua"))
+  return f:read "a"
 end
 local parts = { "local preload, loaded = package.preload, package.loaded" }
 for name in ("$(NEEDS_$*)"):gmatch "%S+" do
   local key = ("%q"):format("nsbox." .. name:gsub("/", "."))
-  parts[#parts + 1] = ("if not (loaded[%s] or preload[%s]) then preload[%s] = load(%s) end")
-    :format(key, key, key, code(name))
+  parts[#parts + 1] = ("if not (loaded[%s] or preload[%s]) then preload[%s] = function(...)")
+    :format(key, key, key)
+  parts[#parts + 1] = source(name)
+  parts[#parts + 1] = "end end"
 end
-parts[#parts + 1] = ("return load(%s)(...)"):format(code "$*")
+parts[#parts + 1] = source "$*"
 local chunk = assert(load(table.concat(parts, "\n"), "=$*"))
 assert(assert(io.open("$@", "wb")):write(string.dump(chunk, true)))
 endef
