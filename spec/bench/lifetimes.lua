@@ -94,8 +94,8 @@ local function command(...)
   end)
 end
 
--- by raw system calls, see enter.c
-local function limit(ns, program)
+-- by raw system calls, see enter.c; what: a program, a function
+local function limit(ns, what)
   local fds, siblings = {}, false
   for i, kind in ipairs(ns.kinds) do
     fds[i], siblings = ns._handles[kind]:fileno(), siblings or kind == "pid"
@@ -104,7 +104,7 @@ local function limit(ns, program)
     table.insert(fds, table.remove(fds, 1))
   end
   return lua(function()
-    enter(fds, siblings, program)
+    enter(fds, siblings, what)
   end)
 end
 
@@ -145,9 +145,11 @@ local function entering()
   local function empty() end
   compare("A Lua function inside", { "an empty function", "median", "x limit" }, {
     { "limit: fork, setns, exit in C: user, net, uts", limit(few) },
+    { "the same, which calls the function and sends an answer", limit(few, empty), 1 },
     { "`ns:call`", lua(function() few:call(empty) end), 1 },
     { "limit: all kinds of a box", limit(all) },
-    { "`box:call`", lua(function() box:call(empty) end), 3 },
+    { "the same, with function and answer", limit(all, empty), 4 },
+    { "`box:call`", lua(function() box:call(empty) end), 4 },
   })
 end
 
