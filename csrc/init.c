@@ -138,6 +138,27 @@ static const struct sock_filter watching[] = {
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 };
 
+static void get_caps(struct __user_cap_data_struct d[2])
+{
+	struct __user_cap_header_struct h;
+
+	h.version = _LINUX_CAPABILITY_VERSION_3;
+	h.pid = 0;
+	if (nb_sys(__NR_capget, &h, d, 0) < 0)
+		nb_quit(1);
+}
+
+/* Whether a program may have what it takes to trace us: sys_ptrace, or no less
+ * than we.  Where nobody can, nobody is kept from anything by a filter. */
+static bool is_traceable(void)
+{
+	struct __user_cap_data_struct d[2];
+
+	get_caps(d);
+	return !(d[0].permitted >> CAP_SYS_PTRACE & 1) ||
+	       nb_sys(__NR_prctl, PR_CAPBSET_READ, CAP_SYS_PTRACE, 0) != 0;
+}
+
 /*
  * A program with sys_ptrace can make us do what it likes: so that is nothing
  * which it could not do to others by tracing them.  kill reaches a program
@@ -145,7 +166,7 @@ static const struct sock_filter watching[] = {
  * us who has not as much.  A kernel without filters has none for the program,
  * either.
  */
-static void seal(void)
+static void seal(bool traceable)
 {
 	struct __user_cap_header_struct h;
 	struct __user_cap_data_struct d[2];
@@ -154,17 +175,15 @@ static void seal(void)
 
 	h.version = _LINUX_CAPABILITY_VERSION_3;
 	h.pid = 0;
-	if (nb_sys(__NR_capget, &h, d, 0) < 0)
-		nb_quit(1);
+	get_caps(d);
 	d[0].permitted &= mask;
 	d[0].effective = d[0].permitted & ~(UINT32_C(1) << CAP_SYS_PTRACE);
 	d[1].permitted = d[1].effective = 0;
 	d[0].inheritable = d[1].inheritable = 0;
 	if (nb_sys(__NR_capset, &h, d, 0) < 0)
 		nb_quit(1);
-	/* it takes a tenth of the time to start, and where nobody can have
-	 * sys_ptrace, nobody is kept from anything by it */
-	if (nb_sys(__NR_prctl, PR_CAPBSET_READ, CAP_SYS_PTRACE, 0) == 0)
+	/* it takes a tenth of the time to start */
+	if (!traceable)
 		return;
 	prog.len = sizeof(watching) / sizeof(watching[0]);
 	prog.filter = (struct sock_filter *)(uintptr_t)watching;
@@ -227,8 +246,8 @@ static void settle(int ctl, int fd)
 
 /*
  * The program becomes our child and runs the rest of the plan; it reports to
- * us, on a socket that its exec closes, and we to the parent.  It does not go
- * on before we are what we stay: it might trace us.
+ * us, on a socket that its exec closes, and we to the parent.  Where it might
+ * trace us it does not go on before we are what we stay.
  */
 long nb_supervise(struct nb_plan *plan, uint32_t step)
 {
@@ -236,6 +255,8 @@ long nb_supervise(struct nb_plan *plan, uint32_t step)
 	int pair[2], ctl = plan->ctl; /* the plan is the child's, too */
 	long pid, n = nb_sys5(__NR_socketpair, 1 /* AF_UNIX */,
 			      5 /* SOCK_SEQPACKET */ | O_CLOEXEC, 0, pair, 0);
+
+	bool traceable = is_traceable();
 
 	(void)step;
 	if (n < 0)
@@ -248,11 +269,12 @@ long nb_supervise(struct nb_plan *plan, uint32_t step)
 		nb_sys(__NR_close, pair[0], 0, 0);
 		nb_sys(__NR_close, plan->ctl, 0, 0);
 		plan->ctl = pair[1];
-		return nb_await(plan);
+		return traceable ? nb_await(plan) : 0;
 	}
 	settle(ctl, pair[0]);
-	seal();
-	nb_sys(__NR_write, PROGRAM, "", 1);
+	seal(traceable);
+	if (traceable)
+		nb_sys(__NR_write, PROGRAM, "", 1);
 	n = nb_sys(__NR_read, PROGRAM, &r, sizeof(r));
 	/* where it may not write, what it wrote to the plan is the same */
 	if (n != sizeof(r))
@@ -273,7 +295,7 @@ long nb_idle(struct nb_plan *plan, bool serves)
 	nb_sys(__NR_setsid, 0, 0, 0);
 	settle(plan->ctl, -1);
 	if (!serves)
-		seal();
+		seal(is_traceable());
 	watch(plan, -1, serves);
 	return 0;
 }
