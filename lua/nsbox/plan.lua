@@ -137,7 +137,7 @@ local fields = {
     doc = "its root: \"DIR\" or { DIR, ro =, idmap = }, {}: an empty one" },
   overlay = { opts.by "nsbox.overlay",
     doc = "{ lower =, upper =, work = } or \"tmp\", over its root; \"tmp\" takes up to half of the "
-      .. "memory" },
+      .. "memory; upper and work have a lock (flock) of the script's, until it or the box ends" },
   devices = { opts.by("nsbox.root", "check_devices"),
     doc = "devices of the host that its root shows: one or a list" },
   masks = { "boolean", doc = "what of /proc and /sys is hidden or read-only (true; bare: false)" },
