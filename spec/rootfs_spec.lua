@@ -786,7 +786,7 @@ describe("overlay", function()
 
     it("is written to by one box at a time", function()
       local root, dir = make(), tmpdir()
-      for _, name in ipairs { "u", "w", "u2", "w2" } do lfs.mkdir(dir .. "/" .. name) end
+      for name in ("u w u2 w2 u3 w3"):gmatch "%S+" do lfs.mkdir(dir .. "/" .. name) end
       local function overlay(u, w)
         return { upper = dir .. "/" .. u, work = dir .. "/" .. w }
       end
@@ -794,7 +794,7 @@ describe("overlay", function()
       local _ <close> = nsbox.box { "true", rootfs = root, overlay = overlay("u2", "w2") }
       -- it has a copy of whatever is open here
       local forked, out = assert(sys.clone({ pdeathsig = "KILL" }, sys.fd.poll, {}, 60))
-      for _, o in ipairs { overlay("u", "w"), overlay("u", "w2"), overlay("u2", "w") } do
+      for _, o in ipairs { overlay("u", "w"), overlay("u", "w3"), overlay("u3", "w") } do
         local err = failure(function() sh_in(root, "true", { overlay = o }) end, "EBUSY")
         assert.matches("another box writes there", err.detail)
         assert.matches("one box at a time", err.hint)
