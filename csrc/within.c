@@ -174,10 +174,10 @@ int nb_within(int nsfd, nb_inside f, void *arg)
 
 	if (home < 0)
 		return nb_above_stdio(fetch(nsfd, f, arg));
-	fd = visit(home, nsfd, f, arg);
-	/* to stay where one is takes privilege, too */
-	if (fd == -EPERM)
-		fd = same(home, nsfd) ? f(arg) : fetch(nsfd, f, arg);
+	/* to go where one is takes as long as to go elsewhere */
+	fd = same(home, nsfd) ? f(arg) : visit(home, nsfd, f, arg);
 	nb_close(home);
+	if (fd == -EPERM)
+		fd = fetch(nsfd, f, arg);
 	return fd < 0 ? fd : nb_above_stdio(fd);
 }
