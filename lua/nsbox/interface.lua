@@ -241,6 +241,7 @@ function M.find_master(place, op, o)
   return wanted.index
 end
 
+local NONE <const> = {}
 local ROUTE_FIELDS <const> = { "via", "src", "metric", "table", "type", "scope", "onlink", "mtu" }
 local NOWHERE <const> = { blackhole = true, unreachable = true, prohibit = true, throw = true }
 
@@ -265,7 +266,7 @@ end
 -- @treturn integer how many
 function M.configure(batch, index, o, bare)
   local before = #batch
-  for _, addr in ipairs(o.addr or {}) do
+  for _, addr in ipairs(o.addr or NONE) do
     -- ours alone: nothing to be detected, and usable at once
     batch:addr_add { addr, dev = index, nodad = addr:find(":", 1, true) and true or nil }
   end
@@ -281,10 +282,10 @@ function M.configure(batch, index, o, bare)
   if o.isolated ~= nil or o.hairpin ~= nil then
     batch:port_set { index, isolated = o.isolated, hairpin = o.hairpin }
   end
-  for _, gateway in ipairs(o.gateway or {}) do
+  for _, gateway in ipairs(o.gateway or NONE) do
     batch:route_add { "default", via = gateway, dev = index }
   end
-  for _, r in ipairs(o.routes or {}) do
+  for _, r in ipairs(o.routes or NONE) do
     batch:route_add(M.route_request(r, index))
   end
   shape.configure(batch, index, o)
