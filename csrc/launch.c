@@ -349,11 +349,11 @@ static int let_go(struct nb_launch *l)
 	return 0;
 }
 
-static void reap(struct nb_launch *l)
+static void reap(int pidfd)
 {
 	siginfo_t si;
 
-	while (waitid(P_PIDFD, (id_t)l->pidfd, &si, WEXITED | __WALL) < 0 &&
+	while (waitid(P_PIDFD, (id_t)pidfd, &si, WEXITED | __WALL) < 0 &&
 	       errno == EINTR)
 		;
 }
@@ -361,7 +361,7 @@ static void reap(struct nb_launch *l)
 /* the first process made way for its sibling in the joined pid namespace */
 static int follow(struct nb_launch *l, pid_t pid)
 {
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0), first = l->pidfd, r;
 
 	if (fd < 0) {
 		int err = errno;
@@ -370,11 +370,13 @@ static int follow(struct nb_launch *l, pid_t pid)
 		waitpid(pid, NULL, __WALL);
 		return fail(l, err, "pidfd_open");
 	}
-	reap(l);
-	close(l->pidfd);
 	l->pid = pid;
 	l->pidfd = fd;
-	return let_go(l);
+	/* it goes on while the first one takes its time to end */
+	r = let_go(l);
+	reap(first);
+	close(first);
+	return r;
 }
 
 /* what the child has not the privilege for */
@@ -542,7 +544,7 @@ static int undo(struct nb_launch *l)
 {
 	if (l->pidfd >= 0) {
 		nb_pidfdkill(l->pidfd, l->pid, SIGKILL);
-		reap(l);
+		reap(l->pidfd);
 		close(l->pidfd);
 		l->pidfd = -1;
 	}
