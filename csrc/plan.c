@@ -125,34 +125,56 @@ static long do_init(struct nb_plan *plan, struct nb_step *s)
 	return r;
 }
 
-/*
- * Joining needs CAP_SYS_ADMIN over the owner of each namespace: the caller
- * may have it now and lose it with the user namespace, or get it only there.
- * So all but the user namespace first, then that, then the refused ones.
- */
-static long do_join(struct nb_plan *plan, struct nb_step *s)
+/* those that are left, a bit each; what is refused stays, where there is a user
+ * namespace yet to come */
+static long join_left(struct nb_step *s, const struct nb_join *j,
+		      uint64_t *left, bool more)
 {
-	struct nb_join *j = nb_inplan(plan, s->a);
-	uint64_t refused = 0;
-	long r = 0;
+	for (uint64_t i = 0; i < s->x; i++) {
+		long r;
 
-	for (int round = 0; round < 3; round++) {
-		for (uint64_t i = 0; i < s->x; i++) {
-			bool user = j[i].kind == CLONE_NEWUSER;
-
-			if (round == 2 ? !(refused >> i & 1)
-				       : user != (round == 1))
-				continue;
-			r = nb_sys(__NR_setns, j[i].fd, j[i].kind, 0);
-			if (r == -EPERM && round == 0) {
-				refused |= UINT64_C(1) << i;
-			} else if (r < 0) {
-				s->fd = (int32_t)i;
-				return r;
-			}
+		if (!(*left >> i & 1))
+			continue;
+		r = nb_sys(__NR_setns, j[i].fd, j[i].kind, 0);
+		if (r == 0) {
+			*left &= ~(UINT64_C(1) << i);
+		} else if (r != -EPERM || !more) {
+			s->fd = (int32_t)i;
+			return r;
 		}
 	}
 	return 0;
+}
+
+/*
+ * Joining needs CAP_SYS_ADMIN over the owner of each namespace: the caller
+ * may have it now and lose it with a user namespace, or get it only there.  So
+ * all but those are tried first, and what was refused again in each of them,
+ * in their order: the outer one first.
+ */
+static long do_join(struct nb_plan *plan, struct nb_step *s)
+{
+	const struct nb_join *j = nb_inplan(plan, s->a);
+	uint64_t left = 0, users = 0;
+	long r;
+
+	for (uint64_t i = 0; i < s->x; i++)
+		if (j[i].kind == CLONE_NEWUSER)
+			users |= UINT64_C(1) << i;
+		else
+			left |= UINT64_C(1) << i;
+	r = join_left(s, j, &left, users != 0);
+	for (uint64_t i = 0; i < s->x && r == 0; i++) {
+		uint64_t this = UINT64_C(1) << i;
+
+		if (!(users & this))
+			continue;
+		users &= ~this;
+		r = join_left(s, j, &this, false);
+		if (r == 0)
+			r = join_left(s, j, &left, users != 0);
+	}
+	return r;
 }
 
 /* the pid namespace joined or unshared holds only children: become one, as

@@ -165,6 +165,18 @@ describe("an island", function()
     assert.is_nil(slurp "/tmp/nsbox-pin")
   end)
 
+  it("lets others into a box that has some of its namespaces", function()
+    local s <close> = nsbox.scope { private = true }
+    local b = s:box { namespaces = { "user", "mnt" } }
+    for _, kind in ipairs { "user", "net" } do
+      local link = b:exec({ "readlink", "/proc/self/ns/" .. kind }).stdout
+      assert.equal(target(b.pid, kind), (link:gsub("\n", "")))
+    end
+    assert.equal(target(holder(s), "net"), target(b.pid, "net"))
+    assert.not_equal(target(holder(s), "user"), target(b.pid, "user"))
+    assert.equal(7, b:call(function() return 7 end))
+  end)
+
   it("gives a box the ids that it has", function()
     needs "subuid"
     local s <close> = nsbox.scope { private = true }
