@@ -1,5 +1,7 @@
 local sys = require "nsbox.sys"
 local c = require "children"
+local inside = require "inside"
+local lfs = require "lfs"
 local process, errno, fd = sys.process, sys.errno, sys.fd
 
 -- how the function ended, and what it sent; then its results
@@ -15,6 +17,22 @@ local function results(...)
 end
 
 describe("nsbox.sys.process.clone", function()
+  it("has a number of its own, however often its parent asked for his", function()
+    local own
+    for _ = 1, 3 do own = process.getpid() end
+    assert.equal(lfs.symlinkattributes("/proc/self", "target"), tostring(own))
+    local function both()
+      local first = process.getpid()
+      return first, process.getpid(), lfs.symlinkattributes("/proc/self", "target")
+    end
+    local first, second, seen = inside({ "user" }, both)
+    assert.equal(seen, tostring(first))
+    assert.equal(first, second)
+    assert.not_equal(own, first)
+    assert.equal(1, (inside({ "user", "pid" }, both)))
+    assert.equal(own, process.getpid())
+  end)
+
   it("refuses what is no function, and the fields of a program", function()
     assert.error_matches(function() process.clone() end, "bad argument #1 to 'clone'")
     assert.error_matches(function() process.clone({}) end, "bad argument #2 to 'clone'")
@@ -226,7 +244,6 @@ describe("nsbox.sys.process.clone", function()
 
     local LIST = { "mnt", "uts", "ipc", "pid", "net", "cgroup", "time", "user" }
     local function links()
-      local lfs = require "lfs"
       local t = {}
       for _, kind in ipairs(LIST) do
         t[kind] = lfs.symlinkattributes("/proc/self/ns/" .. kind, "target")
