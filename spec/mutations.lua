@@ -61,6 +61,8 @@ return {
     "do not go through a device in the image", "root" },
   { "csrc/spawn.c", ": MS_PRIVATE);", ": MS_SHARED);", ESCAPE,
     "are not opened by mounts that are shared with the machine", "root" },
+  { "csrc/launch.c", "MOUNT_ATTR_IDMAP, 0, MS_PRIVATE,", "MOUNT_ATTR_IDMAP, 0, 0,", ROOTS,
+    "mounts nothing outside where mounts are shared, as root", "root" },
   { "lua/nsbox/preview.lua", "read(path, root)", "read(path)", ROOTS,
     "has its own users, whatever its links say", "user" },
   { "csrc/spawn.c", WRITES .. "	nb_addmounts(b);\n", "	nb_addmounts(b);\n" .. WRITES, CVE,
