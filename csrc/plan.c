@@ -29,6 +29,7 @@
 #include "sys.h"
 
 #define BUFFER 4096
+#define SHORT 128 /* most paths are */
 #define NSIG_KERNEL 64
 #define SIGSET_SIZE 8
 #define ALL_SIGNALS (~UINT64_C(0))
@@ -317,15 +318,27 @@ static long do_ambient(const struct nb_plan *plan, const struct nb_step *s)
 
 /* --- what the program inherits --- */
 
+/* apart, for that takes a page of stack that is not there yet */
+static __attribute__((noinline)) long long_cwd(char *first)
+{
+	char buffer[BUFFER];
+	long r = nb_sys(__NR_getcwd, buffer, sizeof(buffer), 0);
+
+	*first = buffer[0];
+	return r;
+}
+
 /* where that fails, "/": the directory we are in may lie under a mount, or
  * outside */
 static long do_chdir(const char *path)
 {
-	char buffer[BUFFER];
+	char buffer[SHORT];
 	long r = nb_sys(__NR_chdir, path, 0, 0);
 
 	if (r == 0) {
 		r = nb_sys(__NR_getcwd, buffer, sizeof(buffer), 0);
+		if (r == -ERANGE)
+			r = long_cwd(buffer);
 		/* the kernel writes "(unreachable)" before a directory outside
 		 * the root, which is the way out of CVE-2024-21626 */
 		if (r > 0 && buffer[0] == '/')

@@ -138,7 +138,10 @@ describe("a box", function()
   it("does not start in a directory that is open here, CVE-2024-21626", function()
     needs "rootfs"
     local root, dir = roots.make(), tmpdir()
+    local long = ("x"):rep(200)
+    assert(lfs.mkdir(dir .. "/" .. long))
     local open <close> = assert(io.open(dir)) -- not close-on-exec
+    local longer <close> = assert(io.open(dir .. "/" .. long))
     local box <close> = nsbox.box { rootfs = root }
     local count = 0
     for fd = 3, 30 do
@@ -151,12 +154,13 @@ describe("a box", function()
         if text then
           assert.matches("^/[^\n]*\n", text)
           assert.is_nil(text:find(dir:match "[^/]+$", 1, true))
+          assert.is_nil(text:find(long, 1, true))
         else
           assert.equal("cwd", err.step)
         end
       end
     end
-    assert.is_true(count > 20 and open ~= nil)
+    assert.is_true(count > 20 and open ~= nil and longer ~= nil)
   end)
 
   it("writes its files to no place that the image says, CVE-2025-24965", function()
