@@ -21,6 +21,7 @@ struct nb_builder {
 	lua_Integer nmounts;  /* elements of `mounts`, counted once */
 	uint32_t mount_steps; /* the step of each of them */
 	struct nb_launch *l;
+	bool denies; /* setgroups, by its maps */
 };
 
 struct nb_plan *nb_plan(struct nb_builder *b);

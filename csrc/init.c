@@ -156,6 +156,7 @@ static bool is_traceable(void)
 
 	get_caps(d);
 	return !(d[0].permitted >> CAP_SYS_PTRACE & 1) ||
+	       d[0].inheritable >> CAP_SYS_PTRACE & 1 ||
 	       nb_sys(__NR_prctl, PR_CAPBSET_READ, CAP_SYS_PTRACE, 0) != 0;
 }
 

@@ -309,9 +309,11 @@ static int show_ids(struct nb_launch *l)
 	for (uint32_t i = 0; i < l->plan->nsteps && r == 0; i++) {
 		if (steps[i].op != NB_STEP_IDMAP)
 			continue;
-		if (userns < 0)
+		if (nb_fault("idmap"))
+			r = -nb_fault("idmap");
+		else if (userns < 0)
 			r = userns = open_userns(l->pid);
-		if (userns >= 0)
+		if (r >= 0)
 			r = nb_rawsetattr(steps[steps[i].y].fd, "",
 					  MOUNT_ATTR_IDMAP, 0, MS_PRIVATE,
 					  userns, true);

@@ -327,18 +327,18 @@ static long null_device(struct nb_plan *plan)
 	return fd;
 }
 
-/* one file system for all directories: the first is copied */
+/* one file system for all directories: the first is copied, where it may be */
 static long mask_directory(struct nb_plan *plan, int to)
 {
 	char target[32];
-	long tree, r;
+	long tree = -ENOSYS, r;
 
-	if (plan->empty >= 0) {
+	if (plan->empty >= 0)
 		tree = nb_sys(__NR_open_tree, plan->empty, "",
 			      TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
-	} else {
+	if (tree < 0) {
 		tree = new_tree("tmpfs", "tmpfs", MASK_OPTIONS, ATTRS);
-		if (tree >= 0)
+		if (tree >= 0 && plan->empty < 0)
 			plan->empty = (int32_t)tree;
 	}
 	if (tree == -ENOSYS) {

@@ -49,6 +49,8 @@ static void add_groups(struct nb_builder *b, const char *name, bool try)
 			    nb_checkid(L, -1, name);
 			lua_pop(L, 1);
 		}
+	}
+	if (!lua_isnil(L, -1) && !(try && b->denies)) {
 		s = nb_step(b, NB_STEP_GROUPS);
 		s->a = offset;
 		s->x = (uint64_t)n;

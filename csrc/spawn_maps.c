@@ -46,6 +46,7 @@ void nb_takemaps(struct nb_builder *b)
 	    strcmp(l->setgroups, "allow") != 0)
 		luaL_error(L, "maps: setgroups is 'deny' or 'allow', not '%s'",
 			   l->setgroups);
+	b->denies = l->setgroups && *l->setgroups == 'd';
 	l->newuidmap = nb_fieldstring(L, t, "newuidmap", NULL);
 	l->newgidmap = nb_fieldstring(L, t, "newgidmap", NULL);
 	if ((l->newuidmap && *l->newuidmap != '/') ||

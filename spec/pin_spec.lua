@@ -52,6 +52,25 @@ end
 describe("a pin", function()
   needs "maps"
 
+  it("is seen elsewhere whatever became of the mount that it is in", function()
+    inside [[
+      local s <close> = nsbox.scope { private = false }
+      s:netns "a"
+      local function is_shared()
+        for line in io.lines "/proc/self/mountinfo" do
+          if line:find(" /run/netns ", 1, true) then
+            return line:find("shared:", 1, true) ~= nil
+          end
+        end
+      end
+      same(true, is_shared())
+      sh "mount --make-private /run/netns"
+      same(false, is_shared())
+      s:netns "b"
+      same(true, is_shared())
+    ]]
+  end)
+
   it("is a path that outlives what made the namespace, and is joined again", function()
     inside [[
       local made = ns.new { "uts" }

@@ -26,6 +26,19 @@ describe("a program in a box", function()
     assert.equal("1000\t0\t0\t0", uids { no_new_privs = false })
   end)
 
+  it("is not left in its caller's groups where a filter refuses to drop them #root", function()
+    needs "root"
+    local script = tmpdir() .. "/script.lua"
+    spew(script, [[
+      local nsbox = require "nsbox"
+      for _, o in ipairs { { user = "5:5", namespaces = { user = false } }, {} } do
+        o[1] = "true"
+        print(select(2, nsbox.try(nsbox.run, o)).step)
+      end]])
+    assert.equal("setgroups\nsetgroups\n", (lua(script, nil, "setpriv --groups 4,27 "
+      .. built "deny" .. " setgroups=1 ")))
+  end)
+
   it("gains nothing by a file's capabilities that its box has not #root", function()
     needs("root", "rootfs", "idmap")
     local root = roots.make()

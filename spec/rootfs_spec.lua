@@ -586,6 +586,14 @@ zero
     assert.matches("cannot be the root", err.hint)
   end)
 
+  it("is one where a filter of the caller's refuses to copy mounts, too", function()
+    local root, script = make(), tmpdir() .. "/script.lua"
+    spew(script, ([[os.exit(require("nsbox").run { "ls", "/sys/firmware", rootfs = %q,
+      maps = "self" })]]):format(root))
+    local out, status = lua(script, nil, built "deny" .. " open_tree=1 ")
+    assert.same({ "", 0 }, { out, status })
+  end)
+
   it("mounts nothing outside where mounts are shared", function()
     local root, dir = make(), tmpdir()
     local before, during, after, result = inside({ "user", "mnt" }, function()

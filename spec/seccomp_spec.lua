@@ -88,6 +88,18 @@ describe("a default box", function()
     end
   end)
 
+  it("is not, either, where sys_ptrace comes from what the caller lets it inherit #root", function()
+    needs "root"
+    local script = tmpdir() .. "/script.lua"
+    spew(script, [[
+      local box <close> = require("nsbox").box { "sleep", "100", init = true, caps = "all",
+        namespaces = { user = false } }
+      box:start()
+      print(io.open(("/proc/%d/status"):format(box.pid)):read("a"):match "Seccomp:%s+(%d)")]])
+    assert.equal("2\n", (lua(script, nil,
+      "setpriv --inh-caps=+sys_ptrace setpriv --bounding-set=-sys_ptrace ")))
+  end)
+
   it("is not to be had by having do it what waits at the gate", function()
     for _, init in ipairs { false, true } do
       local box <close> = nsbox.box { "sleep", "1000", maps = "self", init = init }

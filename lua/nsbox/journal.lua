@@ -233,7 +233,14 @@ function M.names(op, dir)
   local own <close> = not dir and open_directory(op) or nil
   local names = {}
   dir = dir or own
-  for _, file in ipairs(dir and require("nsbox.error").check(op, nil, dir:names()) or {}) do
+  local files, message, errno = {}, nil, nil
+  if dir then
+    files, message, errno = dir:names()
+  end
+  if not files and errno ~= ENOENT then -- removed since
+    require("nsbox.error").check(op, nil, files, message, errno)
+  end
+  for _, file in ipairs(files or {}) do
     if #file > #SUFFIX and file:sub(-#SUFFIX) == SUFFIX then
       names[#names + 1] = file:sub(1, -#SUFFIX - 1)
     end

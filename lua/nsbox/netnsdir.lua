@@ -51,7 +51,7 @@ local ready
 -- other's names.
 -- @tparam string op the verb that asks, for an Error
 function M.prepare(op)
-  if ready and ready == mount.id(DIR) then
+  if ready and ready == mount.id(DIR) and mount.propagation(DIR, "shared") then
     return -- all the names below would be made shared again, each time
   end
   local ok, message, errno = fd.mkdir(DIR, "0755")
