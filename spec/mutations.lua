@@ -87,8 +87,9 @@ return {
     "are closed by default, and each by what it is said to be", "user" },
   { "lua/nsbox/plan.lua", "    chosen.time = nil", "    chosen.pid, chosen.time = nil, nil", ESCAPE,
     "are closed for programs that enter", "user" },
+  -- a user's box without a network of its own has that of an island
   { "lua/nsbox/plan.lua", "    chosen.time = nil", "    chosen.net, chosen.time = nil, nil", ESCAPE,
-    "are closed for programs that enter", "user" },
+    "are closed for programs that enter", "root" },
   { "lua/nsbox/idmap.lua", 'maps = who.root and "range" or "self"', 'maps = "self"', ESCAPE,
     "are closed by default, and each by what it is said to be", "root" },
   { "lua/nsbox/defaults.lua", '"audit_write", "setfcap"', '"audit_write", "setfcap", "net_raw"',
@@ -118,11 +119,6 @@ return {
   { "csrc/spawn_caps.c", 'capfield(b, t, "inheritable", 0)',
     'capfield(b, t, "inheritable", UINT64_C(1))', CVE,
     "inherits no capabilities, CVE-2022-29162, CVE-2022-27650", "user" },
-  { "lua/nsbox/idmap.lua", [[out.setgroups = "deny"
-    else
-      out.newgidmap]], [[out.newgidmap = helper("newgidmap", op)
-    else
-      out.newgidmap]], CVE, "lets nobody do it when newgidmap writes it, CVE-2018-7169", "user" },
   { "lua/nsbox/plan.lua", "uid, gid, groups = 0, 0, {}", "uid, gid, groups = 0, 0, nil",
     "program_spec", "is in none of its caller's groups in a namespace that it joins", "root" },
   { "csrc/spawn.c", HIDE, "	if (njoins) {", CVE,
