@@ -140,11 +140,7 @@ static const struct sock_filter watching[] = {
 
 static void get_caps(struct __user_cap_data_struct d[2])
 {
-	struct __user_cap_header_struct h;
-
-	h.version = _LINUX_CAPABILITY_VERSION_3;
-	h.pid = 0;
-	if (nb_sys(__NR_capget, &h, d, 0) < 0)
+	if (nb_getcaps(d) < 0)
 		nb_quit(1);
 }
 
@@ -174,13 +170,13 @@ static void seal(bool traceable)
 	struct sock_fprog prog;
 	uint32_t mask = (uint32_t)WATCHES;
 
-	h.version = _LINUX_CAPABILITY_VERSION_3;
-	h.pid = 0;
 	get_caps(d);
 	d[0].permitted &= mask;
 	d[0].effective = d[0].permitted & ~(UINT32_C(1) << CAP_SYS_PTRACE);
 	d[1].permitted = d[1].effective = 0;
 	d[0].inheritable = d[1].inheritable = 0;
+	h.version = _LINUX_CAPABILITY_VERSION_3;
+	h.pid = 0;
 	if (nb_sys(__NR_capset, &h, d, 0) < 0)
 		nb_quit(1);
 	/* it takes a tenth of the time to start */
@@ -254,10 +250,9 @@ long nb_supervise(struct nb_plan *plan, uint32_t step)
 {
 	struct nb_report r;
 	int pair[2], ctl = plan->ctl; /* the plan is the child's, too */
+	bool traceable = is_traceable();
 	long pid, n = nb_sys5(__NR_socketpair, 1 /* AF_UNIX */,
 			      5 /* SOCK_SEQPACKET */ | O_CLOEXEC, 0, pair, 0);
-
-	bool traceable = is_traceable();
 
 	(void)step;
 	if (n < 0)

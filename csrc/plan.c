@@ -240,15 +240,20 @@ long nb_loup(void)
 
 /* --- privilege --- */
 
-static bool may_setgid(void)
+long nb_getcaps(struct __user_cap_data_struct *d)
 {
 	struct __user_cap_header_struct h;
-	struct __user_cap_data_struct d[2];
 
 	h.version = _LINUX_CAPABILITY_VERSION_3;
 	h.pid = 0;
-	return nb_sys(__NR_capget, &h, d, 0) == 0 &&
-	       d[0].effective >> CAP_SETGID & 1;
+	return nb_sys(__NR_capget, &h, d, 0);
+}
+
+static bool may_setgid(void)
+{
+	struct __user_cap_data_struct d[2];
+
+	return nb_getcaps(d) == 0 && d[0].effective >> CAP_SETGID & 1;
 }
 
 /* Whether this user namespace has it denied, user_namespaces(7).  Where /proc
@@ -301,16 +306,16 @@ static long do_caps(struct nb_plan *plan, const struct nb_step *s)
 
 	if (s->flags & NB_SURPLUS && !plan->surplus)
 		return 0;
-	h.version = _LINUX_CAPABILITY_VERSION_3;
-	h.pid = 0;
 	if (s->flags & NB_PERMITTED) {
-		r = nb_sys(__NR_capget, &h, d, 0);
+		r = nb_getcaps(d);
 		if (r < 0)
 			return r;
 		old = d[0].permitted | (uint64_t)d[1].permitted << 32;
 		plan->surplus = (old & ~permitted) != 0;
 		permitted |= old;
 	}
+	h.version = _LINUX_CAPABILITY_VERSION_3;
+	h.pid = 0;
 	d[0].permitted = (uint32_t)permitted;
 	d[1].permitted = (uint32_t)(permitted >> 32);
 	d[0].inheritable = (uint32_t)s->y;

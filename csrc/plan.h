@@ -180,6 +180,10 @@ static inline char *nb_textinplan(struct nb_plan *plan, uint32_t offset)
  * failed: it has been reported, and the caller must end the process */
 int nb_plan_run(struct nb_plan *plan, uint32_t from);
 
+/* capget(2) of the calling thread, into two of them: 0 or -errno */
+struct __user_cap_data_struct;
+long nb_getcaps(struct __user_cap_data_struct *d);
+
 /* ends the process, which a filter may refuse */
 void nb_quit(int code) __attribute__((noreturn));
 
