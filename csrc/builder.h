@@ -58,7 +58,7 @@ bool nb_pivots(struct nb_builder *b);
 uint64_t nb_listtrees(struct nb_builder *b, uint32_t to, uint64_t n,
 		      uint64_t most);
 void nb_findterminal(struct nb_builder *b,
-		     uint32_t first);	       /* spawn_terminal.c */
+		     uint32_t step);	       /* spawn_terminal.c */
 uint32_t nb_countlimits(struct nb_builder *b); /* spawn_limits.c */
 bool nb_addlimits(struct nb_builder *b);
 void nb_addrlimits(struct nb_builder *b);

@@ -403,17 +403,20 @@ bool nb_pivots(struct nb_builder *b)
 
 void nb_addmounts(struct nb_builder *b)
 {
-	uint32_t first = nb_plan(b)->nsteps;
-	uint16_t flags = 0;
+	uint32_t i = nb_plan(b)->nsteps;
+	uint16_t all = 0;
 
 	b->mount_steps = nb_reserve(b, (size_t)b->nmounts * sizeof(uint32_t));
 	nb_each(b, "mounts", b->nmounts, add_element);
-	if (b->l)
-		nb_findterminal(b, first);
-	for (uint32_t i = first; i < nb_plan(b)->nsteps; i++)
-		flags |=
+	for (; i < nb_plan(b)->nsteps; i++) {
+		uint16_t flags =
 		    ((struct nb_step *)nb_at(b, nb_plan(b)->steps))[i].flags;
-	if (flags & (NB_ROOT | NB_SCRATCH))
+
+		all |= flags;
+		if (flags & NB_TERMINAL && b->l)
+			nb_findterminal(b, i);
+	}
+	if (all & (NB_ROOT | NB_SCRATCH))
 		nb_step(b, NB_STEP_UMASK);
 }
 

@@ -46,27 +46,21 @@ static bool named(int fd, char *name, size_t size, struct nb_file *file)
 	return true;
 }
 
-/* tells the step that takes it, if there is one from `first` on */
-void nb_findterminal(struct nb_builder *b, uint32_t first)
+/* tells the step that takes it */
+void nb_findterminal(struct nb_builder *b, uint32_t step)
 {
+	int fd = stream(b);
 	struct nb_file file;
-	uint32_t name, at, i = first;
+	uint32_t name, at;
 	char path[256];
-	int fd;
 
-	while (i < nb_plan(b)->nsteps &&
-	       !(((struct nb_step *)nb_at(b, nb_plan(b)->steps))[i].flags &
-		 NB_TERMINAL))
-		i++;
-	if (i == nb_plan(b)->nsteps)
-		return;
-	fd = stream(b);
 	if (fd < 0 || !named(fd, path, sizeof(path), &file))
 		return;
 	name = nb_putstring(b, path);
 	at = nb_put(b, &file, sizeof(file));
 
-	struct nb_step *s = (struct nb_step *)nb_at(b, nb_plan(b)->steps) + i;
+	struct nb_step *s =
+	    (struct nb_step *)nb_at(b, nb_plan(b)->steps) + step;
 
 	s->a = name;
 	s->b = at;
