@@ -231,12 +231,12 @@ end
 -- @treturn string[] sorted; those of anonymous scopes begin with a dot
 function M.names(op, dir)
   local own <close> = not dir and open_directory(op) or nil
-  local names = {}
   dir = dir or own
-  local files, message, errno = {}, nil, nil
-  if dir then
-    files, message, errno = dir:names()
+  if not dir then
+    return {}
   end
+  local names = {}
+  local files, message, errno = dir:names()
   if not files and errno ~= ENOENT then -- removed since
     require("nsbox.error").check(op, nil, files, message, errno)
   end

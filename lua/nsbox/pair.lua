@@ -161,8 +161,7 @@ local function request(pair)
   local peer = { b.name, netns = b.place:namespace(), mac = b.o.mac, mtu = b.o.mtu,
     txqueuelen = b.o.txqueuelen, numtxqueues = QUEUES, numrxqueues = QUEUES }
   return interface.born(a.o, { a.name, kind = "veth", group = pair.plan.group, peer = peer,
-    numtxqueues = QUEUES, numrxqueues = QUEUES, mac = nil, mtu = nil, txqueuelen = nil, up = nil,
-    master = nil })
+    numtxqueues = QUEUES, numrxqueues = QUEUES })
 end
 
 -- The record of the other end. The first end is not asked for: that it has no
