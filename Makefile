@@ -171,7 +171,9 @@ demo: ## install what building needs, build, run two boxes in a network of their
 check: ## install what is missing, build, lint, fuzz a little, run all specs
 	@.ci/deps all
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory -k lint fuzz test SECONDS=2
+	@failed=; for goal in lint fuzz test; do \
+		$(MAKE) --no-print-directory $$goal SECONDS=2 || failed="$$failed $$goal"; \
+		done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
 
 .PHONY: deps
 deps: ## install the packages that building and testing need
@@ -291,11 +293,12 @@ $(BUILD)/fuzz.a: $(FUZZ_OBJ)
 	rm -f $@
 	$(AR) rcs $@ $^
 
+# what a target defines comes before what the archive has of that name
 $(TARGETS:%=$(BUILD)/%): $(BUILD)/%: spec/fuzz/host.c $$(wildcard spec/fuzz/$$*.c) \
 		$(BUILD)/fuzz.a $(wildcard spec/fuzz/*.h) csrc/serve.c csrc/setattr.c \
 		csrc/nsscan.c csrc/nl_iptables.c
 	$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(NL_CFLAGS) $(SAN) -fsanitize=fuzzer -DFUZZ_TARGET='"$*"' -o $@ \
-		$(filter spec/fuzz/%.c,$^) $(BUILD)/fuzz.a $(IMAGES) \
+		$(filter spec/fuzz/%.c,$^) $(BUILD)/fuzz.a $(IMAGES) -Wl,-z,muldefs \
 		$(if $(filter netlink,$*),-Wl$(comma)--wrap=send$(comma)--wrap=recvmsg) \
 		$(shell pkg-config --libs lua5.4) $(NL_LIBS) $(SECCOMP_LIBS) -lcap
 
