@@ -257,16 +257,32 @@ static long is_bare(const struct nb_status *root)
 }
 
 /*
- * The new root lies over "/" already; the old one is stacked on it for a
- * moment, with the scratch on top of both, and goes with all that is mounted
- * below.  No descriptor stays open through which one could come back
- * (CVE-2016-9962, CVE-2024-21626).
+ * The scratch, and the new root on it, from "/" to where they are below the old
+ * root: what goes with that needs no unmount of its own, and each of them waits
+ * for a grace period of RCU.  Where this fails they stay, and have one.
+ */
+static void move_scratch(struct nb_plan *plan, uint32_t end)
+{
+	for (uint32_t i = 0; i < end; i++) {
+		const struct nb_step *s = nb_stepof(plan, i);
+
+		if (s->op == NB_STEP_MOUNT && s->flags & NB_SCRATCH)
+			nb_sys5(__NR_move_mount, s->fd, "", AT_FDCWD, "/proc",
+				MOVE_FROM_FD);
+	}
+}
+
+/*
+ * The new root has all that is in it; the old one is stacked on it for a
+ * moment, and goes with all that is mounted below.  No descriptor stays open
+ * through which one could come back (CVE-2016-9962, CVE-2024-21626).
  */
 static long do_pivot(struct nb_plan *plan, uint32_t end)
 {
 	struct nb_status root;
 	long r = nb_status(plan->root, &root);
 
+	move_scratch(plan, end);
 	if (r == 0)
 		r = nb_sys(__NR_fchdir, plan->root, 0, 0);
 	if (r == 0)
