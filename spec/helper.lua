@@ -141,6 +141,16 @@ busted.subscribe({ "test", "end" }, function()
   return nil, true
 end)
 
+-- busted keeps what it ran until it ends: of a file that has ended, only the names
+local function forget(element)
+  for _, child in ipairs(busted.children(element)) do
+    forget(child)
+    child.run, child.env = nil, nil
+  end
+  return nil, true
+end
+busted.subscribe({ "file", "end" }, forget)
+
 -- what a spec must leave as it found it ---------------------------------------
 
 local function descriptors()
