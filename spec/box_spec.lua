@@ -352,7 +352,7 @@ describe("nsbox.box", function()
           assert(server:bind("%s", %d))
           assert(server:listen(1, print))
           uv.run()
-        ]]):format(address, port), stdin = "pipe", env = { "LD_PRELOAD", "ASAN_OPTIONS" } }
+        ]]):format(address, port), stdin = "pipe" }
         b:start()
         local err = failure(function() b:ready { port = port, timeout = 0 } end, "ETIMEDOUT")
         assert.equal("ready", err.op)
@@ -366,11 +366,11 @@ describe("nsbox.box", function()
   it("runs in a box", function()
     local path = os.getenv "NSBOX_TREE" or lfs.currentdir()
     local build = os.getenv "NSBOX_BUILD" or "build"
-    local out, r = require("boxes").output { "lua5.4", "-e", [[
+    local out, r = require("boxes").output { os.getenv "LUA" or "lua5.4", "-e", [[
       local r = require "nsbox".box { "hostname", hostname = "inner", stdout = "capture",
         bare = true }:start():wait()
       io.write(r.stdout)
-    ]], hostname = "outer", stderr = "capture", bare = true, env = { "LD_PRELOAD", "ASAN_OPTIONS",
+    ]], hostname = "outer", stderr = "capture", bare = true, env = { "ASAN_OPTIONS",
       LUA_PATH = path .. "/lua/?.lua",
       LUA_CPATH = ("%s/%s/?.so"):format(path, build) } }
     assert.equal("inner\n", out, r.stderr)

@@ -88,8 +88,8 @@ describe("a box", function()
       box:close()
       print(stranger:exec({ "echo", "lives" }).stdout)
     ]])
-    local out, r = require("boxes").output { "env", "--ignore-signal=CHLD", "lua5.4", file,
-      bare = true, stderr = "capture", env = { "LD_PRELOAD", "ASAN_OPTIONS",
+    local out, r = require("boxes").output { "env", "--ignore-signal=CHLD",
+      os.getenv "LUA" or "lua5.4", file, bare = true, stderr = "capture", env = { "ASAN_OPTIONS",
         LUA_PATH = ("%s/lua/?.lua;%s/spec/?.lua"):format(path, path),
         LUA_CPATH = ("%s/%s/?.so"):format(path, os.getenv "NSBOX_BUILD" or "build") } }
     assert.equal("true\nfalse\texited\trunning\nlives\n\n", out, r.stderr)

@@ -40,8 +40,8 @@ local function inside(body)
   local out, status = children.script(([[
     local f <close> = io.open %q
     local nsbox = require "nsbox"
-    local status, r = nsbox.run { "lua5.4", "-", input = f:read "a", stdout = "capture",
-      stderr = "stdout", bare = true, tmpfs = { "/run", "/mnt" },
+    local status, r = nsbox.run { os.getenv "LUA" or "lua5.4", "-", input = f:read "a",
+      stdout = "capture", stderr = "stdout", bare = true, tmpfs = { "/run", "/mnt" },
       namespaces = { "user", "mnt", "net" }, maps = "self", env = { "*" } }
     io.write(r.stdout)
     os.exit(status, true)

@@ -9,7 +9,7 @@ local misuse, failure = blame.misuse, blame.failure
 
 -- what nft itself shows: set → "tcp . 8080 : 10.0.3.2 . 80" …
 local function maps()
-  local out, found = sh "export LD_PRELOAD=; nft -j list ruleset", {}
+  local out, found = sh "nft -j list ruleset", {}
   local function words(x)
     if type(x) ~= "table" then return tostring(x) end
     local list = {}
@@ -30,7 +30,7 @@ local function maps()
 end
 
 local function count_tables()
-  return select(2, sh "export LD_PRELOAD=; nft list tables":gsub("table inet nsbox%-", ""))
+  return select(2, sh "nft list tables":gsub("table inet nsbox%-", ""))
 end
 
 describe("ports", function()
@@ -141,7 +141,7 @@ describe("publish", function()
       assert.equal("1\n", slurp "/proc/sys/net/ipv4/conf/lan/route_localnet")
       assert.not_matches("secret", w:try(w.web, "tcp", "127.0.0.1", 90))
       -- were it not for the table, they would get there
-      assert.equal("", (sh "export LD_PRELOAD=; nft flush ruleset"))
+      assert.equal("", (sh "nft flush ruleset"))
       assert.equal("secret 10.0.3.2", w:ask(w.web, "tcp", "127.0.0.1", 90))
     end)
   end)
@@ -263,8 +263,8 @@ describe("publish", function()
       ]])
       local scripts, winners = {}, {}
       for i = 1, 3 do
-        scripts[i] = here:spawn { "lua5.4", script, tostring(i), env = { "*" }, stdin = "pipe",
-          stdout = "pipe" }
+        scripts[i] = here:spawn { os.getenv "LUA" or "lua5.4", script, tostring(i), env = { "*" },
+          stdin = "pipe", stdout = "pipe" }
       end
       for _, p in ipairs(scripts) do assert.equal("ready", p.stdout:read "l") end
       for _, p in ipairs(scripts) do p.stdin:write "go\n" end
@@ -360,7 +360,7 @@ describe("publish", function()
   it("is whole in later runs of a named scope", function()
     needs "procmount"
     netns(function()
-      assert.equal("", (sh [[export LD_PRELOAD=; ip link set lo up; ip link add docker0 type bridge
+      assert.equal("", (sh [[ip link set lo up; ip link add docker0 type bridge
         ip addr add 10.0.5.1/24 dev docker0; ip addr add fd00:5::1/64 dev docker0
         ip link set docker0 up]]))
       local other <close> = nsbox.scope()
@@ -380,7 +380,7 @@ describe("publish", function()
           "ipv4/conf/docker0/route_localnet" } do
           out = out .. slurp("/proc/sys/net/" .. key)
         end
-        return out .. sh [[export LD_PRELOAD=
+        return out .. sh [[
           ip -6 route show table local dev docker0 | grep -c 'local ::1 ']]
       end
       -- which of two chosen ones is which is nobody's business
@@ -445,7 +445,7 @@ describe("publish", function()
 
   it("stays with a card that is released; needs a scope, and a card that is there", function()
     netns(function()
-      sh "export LD_PRELOAD=; ip link add docker0 type bridge; ip addr add 10.0.5.1/24 dev docker0"
+      sh "ip link add docker0 type bridge; ip addr add 10.0.5.1/24 dev docker0"
       local s, place <close> = nsbox.scope(), nsbox.ns.new { "net" }
       local docker = s:link "docker0"
       local one, two = docker:attach(place, { publish = "8080:80" }), docker:attach(place)
@@ -477,7 +477,7 @@ describe("publish", function()
 
   it("leads over a bridge that is borrowed, and to a card that is on none", function()
     netns(function()
-      assert.equal("", (sh [[export LD_PRELOAD=; ip link set lo up; ip link add docker0 type bridge
+      assert.equal("", (sh [[ip link set lo up; ip link add docker0 type bridge
         ip addr add 10.0.5.1/24 dev docker0; ip link set docker0 up]]))
       do
         local w <close> = setmetatable({ places = {}, servers = {}, scope = nsbox.scope(),

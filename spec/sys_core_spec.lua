@@ -1,6 +1,6 @@
 local function run(script, env)
-  return sh(("%s LUA_CPATH='%s' LUA_PATH='./nowhere/?.lua' lua5.4 -e '%s'"):format(env or "",
-    package.cpath, script))
+  return sh(("%s LUA_CPATH='%s' LUA_PATH='./nowhere/?.lua' %s -e '%s'"):format(env or "",
+    package.cpath, os.getenv "LUA" or "lua5.4", script))
 end
 
 describe("nsbox.sys", function()

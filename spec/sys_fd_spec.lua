@@ -136,7 +136,8 @@ describe("nsbox.sys.fd", function()
     local quiet = "nil\tEPIPE\nSigPnd: 0000000000000000\nShdPnd: 0000000000000000\n"
       .. "SigBlk: 0000000000000000\n"
     assert.equal(quiet, (lua("-e " .. script)))
-    local ignored = sh("trap '' PIPE; LUA_CPATH='" .. package.cpath .. "' lua5.4 -e " .. script)
+    local ignored = sh(("trap '' PIPE; LUA_CPATH='%s' %s -e %s"):format(package.cpath,
+      os.getenv "LUA" or "lua5.4", script))
     assert.equal(quiet, ignored)
   end)
 
@@ -258,13 +259,13 @@ describe("nsbox.sys.fd", function()
   it("returns EINTR to the caller when a signal comes", function()
     -- lua.c turns SIGINT into an error as soon as poll has returned: only the
     -- trace sees what it returned
-    local out = sh(([[NSBOX_TRACE=1 LUA_CPATH='%s' lua5.4 -e '
+    local out = sh(([[NSBOX_TRACE=1 LUA_CPATH='%s' %s -e '
       local sys = require "nsbox.sys"
       local wait = "until grep -q \") S\" /proc/%%d/stat; do :; done; kill -INT %%d"
       local pid = sys.process.getpid()
       local kill = io.popen(wait:format(pid, pid))
       print(pcall(sys.fd.poll, {}))
-      kill:close()']]):format(package.cpath))
+      kill:close()']]):format(package.cpath, os.getenv "LUA" or "lua5.4"))
     assert.matches("fd%.poll = fail EINTR %(poll: Interrupted system call%)", out)
     assert.matches("interrupted!", out)
   end)

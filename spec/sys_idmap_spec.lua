@@ -126,7 +126,8 @@ describe("nsbox.sys.idmap", function()
     spew(path, "#!/bin/sh\ngrep -E '^Sig(Blk|Ign)' /proc/self/status | tr -s '\\t\\n' '  ' >&2"
       .. "\nexit 1\n")
     sh("chmod +x " .. path)
-    local out = sh(("trap '' PIPE TERM; LUA_CPATH='%s' lua5.4 -e '%s'"):format(package.cpath,
+    local out = sh(("trap '' PIPE TERM; LUA_CPATH='%s' %s -e '%s'"):format(package.cpath,
+      os.getenv "LUA" or "lua5.4",
       ("print((select(2, require(%q).sys.idmap.newuidmap(1, {{0,0,1}}, %q))))"):format(
         "nsbox.sys", path):gsub("%.sys%.idmap", ".idmap")))
     assert.matches("SigBlk: 0+ SigIgn: 0+", out)
@@ -193,8 +194,8 @@ describe("nsbox.sys.idmap", function()
       spew(path, '#!/bin/sh\nprintf "%s %s %s\\n" "$2" "$3" "$4" >/proc/$1/uid_map\n')
       sh("chmod +x " .. path)
       unmapped(function(pid)
-        local out = sh(("trap '' CHLD; LUA_CPATH='%s' lua5.4 -e '%s'"):format(package.cpath,
-          ([[local i = require("nsbox.sys").idmap
+        local out = sh(("trap '' CHLD; LUA_CPATH='%s' %s -e '%s'"):format(package.cpath,
+          os.getenv "LUA" or "lua5.4", ([[local i = require("nsbox.sys").idmap
           print(i.newuidmap(%d, {{0,%d,1}}, %q))
           print(i.newuidmap(%d, {{0,%d,1}}, %q))]]):format(pid, ids.euid, path,
             sys.process.getpid() + 0, ids.euid, "/bin/false")))

@@ -31,7 +31,7 @@ describe("nsbox.sys.netlink.sockets", function()
       assert.equal("10.0.3.2 54", listed(w.web._handles.net, "udp", "inet"))
       assert.equal("", listed(w.web._handles.net, "tcp", "inet"))
       -- as ss says
-      assert.matches("127.0.0.1:80 ", (sh "export LD_PRELOAD=; ss -ltn"))
+      assert.matches("127.0.0.1:80 ", (sh "ss -ltn"))
     end)
   end)
 

@@ -175,9 +175,9 @@ local REMOVE = [[
 local function environment(is_traced)
   local env = {}
   for _, name in ipairs { "PATH", "LUA_PATH", "LUA_CPATH", "XDG_RUNTIME_DIR", "SUBUID", "HOME",
-    "LD_PRELOAD", "ASAN_OPTIONS", "UBSAN_OPTIONS" } do
+    "ASAN_OPTIONS", "UBSAN_OPTIONS" } do
     local value = os.getenv(name)
-    if value and is_traced then value = value:gsub("include_if_exists=[^:]*", "") end
+    if value and is_traced then value = value:gsub("detect_leaks=1", "detect_leaks=0") end
     env[#env + 1] = value and name .. "=" .. value or nil
   end
   return env
