@@ -27,13 +27,13 @@ describe("many launches", function()
   end
 
   it("cost a large host no copy of its page tables", function()
-    -- 256 MB in place; a page that a copy was made of faults when it is written again
+    -- 32 MB in place; a page that a copy was made of faults when it is written again
     local function faults(before)
       local out = c.script([[
         local c = require "children"
         local process = require "nsbox.sys.process"
         local large = {}
-        for i = 1, 1 << 24 do large[i] = i end
+        for i = 1, 1 << 21 do large[i] = i end
         local function count()
           local f <close> = io.open "/proc/self/stat"
           return tonumber(f:read "a":match("^%d+ %b() " .. ("%S+ "):rep(7) .. "(%d+)"))
