@@ -302,7 +302,7 @@ local function idle()
     for _, v in ipairs(list) do
       v.took, v.size = {}, {}
     end
-    for _ = 1, math.ceil(ROUNDS / 4) do
+    for _ = 1, math.max(3, ROUNDS // 2) do
       for _, v in ipairs(list) do
         v.took[#v.took + 1], v.size[#v.size + 1] = idle_ones(v.argv)
       end
