@@ -465,9 +465,10 @@ local function count(self)
 end
 
 function Scope:__tostring()
+  local unreached = self._island and self._island.unreached
   local where = self._closed and "closed" or not self.private and "here"
     or tostring(self._island or ("private island of uid %d"):format(process.geteuid()))
-      .. (self._island and self._island.unreached and ", no way out" or "")
+      .. (unreached and ", no way out: " .. unreached.detail or "")
   return ("scope %s(%s): %s"):format(self.name and ('"%s" '):format(self.name) or "", where,
     count(self))
 end
