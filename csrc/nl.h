@@ -157,6 +157,7 @@ enum nbl_type {
 	NBL_BOOL32,
 	NBL_FLAG,   /* true when it is there */
 	NBL_STRING, /* max: bytes at most */
+	NBL_TEXT,   /* the same, for which the kernel wants no NUL */
 	NBL_MAC,
 	NBL_IP,	 /* 4 or 16 bytes */
 	NBL_IP4, /* only written and read when it is one */

@@ -283,6 +283,10 @@ static int putvalue(lua_State *L, struct nbl *h, const struct nbl_attr *a,
 		s = checkstring(L, what, a->name, a->max);
 		nbl_put(L, h, a->number, s, strlen(s) + 1);
 		break;
+	case NBL_TEXT:
+		s = checkstring(L, what, a->name, a->max);
+		nbl_put(L, h, a->number, s, strlen(s));
+		break;
 	case NBL_MAC:
 		putmac(L, h, a, what);
 		break;

@@ -62,7 +62,7 @@ static const struct nbl_attr set_map[] = {
     SWITCHES,
     NBL_BORN,
     {.name = "master", IFLA_MASTER, NBL_INDEX},
-    {.name = "alias", IFLA_IFALIAS, NBL_STRING, .max = 255},
+    {.name = "alias", IFLA_IFALIAS, NBL_TEXT, .max = 255},
     {.name = "carrier", IFLA_CARRIER, NBL_BOOL8},
     {.name = "protodown", IFLA_PROTO_DOWN, NBL_BOOL8},
     {NULL}};

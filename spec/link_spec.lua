@@ -90,6 +90,10 @@ describe("nsbox.link", function()
         assert.equal("10.0.3.0/24", br.subnet)
         assert(nl:link_set { "v0", master = "br0" })
         assert.equal("bridge br0: 10.0.3.1/24, 1 port", tostring(br))
+        assert.equal(br, br:set { alias = ("x"):rep(255) })
+        assert.equal(("x"):rep(255), state("br0").alias)
+        br:set { alias = "" }
+        assert.is_nil(state("br0").alias)
         assert.equal(br, br:set { mtu = 1400, promisc = true, allmulti = true, alias = "lab" })
         br:addr "10.0.4.1/24":addr { "10.0.5.1/24", noprefixroute = true }
           :route "10.9.0.0/16":route { "default", via = "10.0.3.7", metric = 9 }

@@ -16,6 +16,7 @@ local M = {}
 local schema = opts.schema("set", interface.with {
   { interface.check_name, doc = "its new name" },
   up = { "boolean", doc = "it is up" },
+  alias = { "string", max = 255, doc = "a text for people; \"\": none" },
   master = { interface.fields.master[1], none = true, doc = "the bridge; false: none" },
   promisc = { "boolean", doc = "it takes packets for others" },
   allmulti = { "boolean", doc = "it takes all multicast packets" },
