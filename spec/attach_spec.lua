@@ -200,7 +200,40 @@ describe("bridge:attach", function()
         { err.code, err.detail })
       br:detach(ns, "c3")
       assert.equal("10.0.3.5", br:attach(ns, { "more" }).ip)
+      err = failure(function() br:attach(ns, { "y", addr = { "10.0.9.9/24", "10.0.9.9/24" },
+        gateway = false }) end, "EEXIST")
+      assert.matches("10.0.9.9/24", tostring(err), 1, true)
+      br:detach(ns, "c1")
+      err = failure(function() br:attach(ns, { "y", addr = { "10.0.3.2/29", "10.0.3.2/29" } }) end)
+      assert.same({ "EADDRINUSE", "it is asked for twice" }, { err.code, err.detail })
     end, { "br0", addr = "10.0.3.1/29" })
+  end)
+
+  it("gives the other one of two addresses, and none where there is one", function()
+    for own, other in pairs { ["10.0.3.0/31"] = "10.0.3.1/31", ["10.0.3.1/31"] = "10.0.3.0/31",
+      ["fd00::1/127"] = "fd00::/127" } do
+      with(function(_, br, ns)
+        local card = br:attach(ns)
+        assert.equal(other, addrs(ns, "eth0"))
+        assert.equal(other:match "[^/]+", card.ip)
+        assert.equal(0, ns:exec({ "ping", "-c1", "-W5", (own:match "[^/]+") }).status)
+        local err = failure(function() br:attach(ns) end, "EADDRNOTAVAIL")
+        assert.matches("^all 2 addresses of ", err.detail)
+      end, { "br0", addr = own })
+    end
+    for _, own in ipairs { "10.0.3.1/32", "fd00::1/128" } do
+      with(function(_, br, ns)
+        assert.is_nil(br:attach(ns).ip)
+        assert.equal("", addrs(ns, "eth0"))
+        local err = failure(function() br:attach(ns, { addr = "auto" }) end)
+        assert.same({ "EADDRNOTAVAIL", "br0 has " .. own .. ", which is its own address alone" },
+          { err.code, err.detail })
+      end, { "br0", addr = own })
+    end
+    with(function(_, br, ns)
+      assert.equal("10.0.3.2", br:attach(ns).ip)
+      assert.equal("10.0.3.2/24", addrs(ns, "eth0"))
+    end, { "br0", addr = { "10.9.9.9/32", "10.0.3.1/24", "fd00::1/128" } })
   end)
 
   it("reaches any process", function()

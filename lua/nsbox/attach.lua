@@ -112,11 +112,11 @@ local function outside(p, nets, addr, a)
   end
 end
 
--- the subnets that "auto" is for: the first of each family
+-- the subnets that "auto" is for: the first of each family that is for more than the bridge
 local function first_subnets(nets)
   local list, done = {}, {}
   for _, net in ipairs(nets) do
-    if not done[net.family] then
+    if not done[net.family] and lease.has_room(net) then
       done[net.family], list[#list + 1] = true, net
     end
   end
@@ -127,7 +127,16 @@ local function wanted_addresses(p, nets)
   if p.o.addr ~= nil then
     return p.o.addr or {}
   end
-  return nets[1] and lease.has_room(nets[1]) and { "auto" } or {}
+  return first_subnets(nets)[1] and { "auto" } or {}
+end
+
+local function no_subnet(bridge, nets)
+  require("nsbox.error").raise { op = "attach", subject = "addr", code = "EADDRNOTAVAIL",
+    detail = nets[1] and ("%s has %s/%d, which is its own address alone"):format(bridge.name,
+      nets[1].host, nets[1].prefix)
+      or ("%s has no address, and so no subnet to choose from"):format(bridge.name),
+    hint = nets[1] and "give the bridge an address in a subnet, or addr = \"…\" here"
+      or "give the bridge an address, or addr = \"…\" here" }
 end
 
 -- "auto" becomes addresses; all of them are ours from here on: as texts, and parsed, with the
@@ -141,12 +150,11 @@ local function choose_addresses(p, nets, leases)
   for _, addr in ipairs(wanted_addresses(p, nets)) do
     local a = addr ~= "auto" and inet.parse(addr)
     if not a then
-      if not nets[1] then
-        require("nsbox.error").raise { op = "attach", subject = "addr", code = "EADDRNOTAVAIL",
-          detail = ("%s has no address, and so no subnet to choose from"):format(p.bridge.name),
-          hint = "give the bridge an address, or addr = \"…\" here" }
+      local subnets = first_subnets(nets)
+      if not subnets[1] then
+        no_subnet(p.bridge, nets)
       end
-      for _, net in ipairs(first_subnets(nets)) do
+      for _, net in ipairs(subnets) do
         local text, auto = leases:auto(net, p.plan, p.bridge.name)
         add(text, auto, net)
       end

@@ -21,11 +21,11 @@ local function host_bits(net)
   return math.min(#net.bytes * 8 - net.prefix, BITS)
 end
 
---- Whether a subnet has addresses besides the bridge's own.
+--- Whether a subnet has addresses besides the bridge's own: one of a /32 has none.
 -- @tparam table net as from `inet.parse`
 -- @treturn boolean
 function M.has_room(net)
-  return host_bits(net) >= 2
+  return host_bits(net) > 0
 end
 
 local function note(taken, step)
@@ -96,6 +96,7 @@ function Leases:take(a, step, bridge)
     require("nsbox.error").raise { op = "attach", subject = inet.text(a.bytes),
       code = "EADDRINUSE", hint = false,
       detail = self.own[a.bytes] and ("%s has this address itself"):format(bridge)
+        or self.taken[a.bytes] == step and "it is asked for twice"
         or ("another card on %s has this address"):format(bridge) }
   end
   self.taken[a.bytes] = step
@@ -106,20 +107,30 @@ local function found(bytes, net)
     { bytes = bytes, family = net.family, prefix = net.prefix }
 end
 
---- Takes the next free address of a subnet: never the first one, and of IPv4 never the last.
--- @tparam table net as from `inet.parse`
+-- the numbers of hosts: never the first one, and of IPv4 never the last, but both of two
+-- (RFC 3021, RFC 6164)
+local function hosts(net)
+  local bits = host_bits(net)
+  if bits == 1 then
+    return 0, 2
+  end
+  return 1, (1 << bits) - (net.family == "inet" and 2 or 1)
+end
+
+--- Takes the next free address of a subnet.
+-- @tparam table net as from `inet.parse`, with room
 -- @tparam table step that is going to have it
 -- @tparam string bridge its name, for an Error
 -- @treturn string with its prefix
 -- @treturn table the same, as from `inet.parse`
 -- @raise an Error, EADDRNOTAVAIL: all are taken
 function Leases:auto(net, step, bridge)
-  local network, bits = inet.network(net), host_bits(net)
+  local network = inet.network(net)
+  local low, most = hosts(net)
   local first, tail = network:sub(1, -5), string.unpack(">I4", network, #network - 3)
-  local most = (1 << bits) - (net.family == "inet" and 2 or 1)
-  local from, second = self.next[network] or 1, nil
+  local from, second = self.next[network] or low, nil
   for i = 0, most - 1 do
-    local n = (from - 1 + i) % most + 1
+    local n = (from - low + i) % most + low
     local bytes = first .. string.pack(">I4", tail | n)
     if self:_is_free(bytes) then
       if not self.heard[bytes] then
