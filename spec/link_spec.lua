@@ -173,6 +173,57 @@ describe("nsbox.link", function()
       end)
     end)
 
+    it("gets an address with a peer, and loses it", function()
+      with(function(s)
+        local function peers()
+          local list = {}
+          for _, a in ipairs(netns.ip("addr show v0")[1].addr_info) do
+            if a.scope ~= "link" then
+              list[#list + 1] = ("%s peer %s/%d"):format(a["local"], a.address or "-", a.prefixlen)
+            end
+          end
+          return list
+        end
+        local v = s:link "v0"
+        v:addr { "10.9.0.1/32", peer = "10.9.0.2/32" }:addr { "fd09::1/128", peer = "fd09::2/128" }
+        assert.same({ "10.9.0.1 peer 10.9.0.2/32", "fd09::1 peer fd09::2/128" }, peers())
+        assert.equal("10.9.0.1", v.ip)
+        v:deladdr "10.9.0.1/32":deladdr { "fd09::1/128", peer = "fd09::2/128" }
+        assert.same({}, peers())
+        v:addr { "10.9.0.1/32", peer = "10.9.0.2/32" }
+        local other <close> = nsbox.scope()
+        other:link "v0":deladdr "10.9.0.1/32"
+        assert.same({}, peers())
+        other:close()
+        assert.same({ "10.9.0.1 peer 10.9.0.2/32" }, peers())
+        s:close()
+        assert.same({}, peers())
+      end)
+    end)
+
+    it("keeps an address as long as it is told", function()
+      with(function(s)
+        local v = s:link "v0"
+        v:addr { "10.9.0.1/24", valid_lft = "1h", preferred_lft = 0 }
+        local a = netns.ip("-4 addr show v0")[1].addr_info[1]
+        assert(a.valid_life_time > 3000 and a.valid_life_time <= 3600, a.valid_life_time)
+        assert.equal(0, a.preferred_life_time)
+        local function refused(o, want)
+          o[1] = o[1] or "10.9.0.2/24"
+          misuse(function() v:addr(o) end, want)
+        end
+        refused({ valid_lft = 0 }, "addr: valid_lft: expected between 1 and 4294967294, got 0")
+        refused({ valid_lft = 1 << 32 }, "valid_lft: expected between 1 and 4294967294")
+        refused({ valid_lft = "soon" }, "valid_lft: expected a time")
+        refused({ valid_lft = 5, preferred_lft = 6 }, "preferred_lft: more than valid_lft")
+        refused({ valid_lft = 5, preferred_lft = "forever" }, "preferred_lft: more than")
+        refused({ peer = "fd00::2/128" }, "peer: an address of the same family is wanted")
+        refused({ peer = "10.9.0.3/32" }, "'10.9.0.2/24': with a peer, which has the prefix, the "
+          .. "address is alone: '10.9.0.2/32'")
+        assert.equal(1, #netns.ip("-4 addr show v0")[1].addr_info)
+      end)
+    end)
+
     it("becomes what it was by close, and stays by release", function()
       with(function(s)
         local before = state "v0"

@@ -15,9 +15,15 @@ local function positive(doc)
   return { "integer", min = 0, max = 0xffffffff, doc = doc }
 end
 
-local function lifetime(value)
-  return value == "forever" and value or math.type(value) == "integer" and value >= 0 and value
-    or nil, "expected seconds, or 'forever'"
+local FOREVER <const> = 0xfffffffe -- seconds; one more is what the kernel has for it
+
+-- seconds as the kernel counts them
+local function lifetime(value, field)
+  if value == "forever" then
+    return value
+  end
+  local seconds, message = require("nsbox.units").duration(value, field)
+  return seconds and math.ceil(seconds), message
 end
 
 local addr_schema = opts.schema("addr", {
@@ -27,18 +33,38 @@ local addr_schema = opts.schema("addr", {
   label = { "string", min = 1, max = 15, doc = "begins with the name of the device" },
   metric = positive "of the route to the subnet",
   scope = { "string", one_of = { "global", "site", "link", "host" }, doc = "as in ip" },
-  valid_lft = { lifetime, doc = "seconds, or \"forever\"" },
-  preferred_lft = { lifetime, doc = "seconds, or \"forever\"" },
+  valid_lft = { lifetime, min = 1, max = FOREVER, doc = "60, \"1h\", or \"forever\"" },
+  preferred_lft = { lifetime, max = FOREVER, doc = "the same, at most as much" },
   nodad = { "boolean", doc = "usable at once; IPv6: yes" },
   noprefixroute = { "boolean", doc = "no route to the subnet comes with it" },
 })
 
+-- what is wrong with options that are right one by one
+local function addr_conflict(o)
+  local peer, seconds = inet.parse(o.peer), math.type
+  if peer then
+    local own = inet.parse(o[1])
+    if own.family ~= peer.family then
+      return "peer: an address of the same family is wanted"
+    elseif own.prefix < #own.bytes * 8 then
+      return ("'%s': with a peer, which has the prefix, the address is alone: '%s/%d'"):format(o[1],
+        inet.text(own.bytes), #own.bytes * 8)
+    end
+  end
+  local valid, preferred = o.valid_lft, o.preferred_lft
+  if seconds(valid) and (preferred == "forever" or seconds(preferred) and preferred > valid) then
+    return "preferred_lft: more than valid_lft"
+  end
+end
+
+-- also the address as a request wants it: with a peer, the prefix is that of the peer
 local function checked_addr(op, a, level)
   local o = addr_schema:check(a, level + 1)
-  if not o[1] then
-    require("nsbox.mistake").raise(op .. ": which address?", level + 1)
+  local wrong = not o[1] and "which address?" or addr_conflict(o)
+  if wrong then
+    require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
   end
-  return o
+  return o, o.peer and o[1]:match "^[^/]+" or o[1]
 end
 
 -- fields of a step -> of a request
@@ -54,15 +80,15 @@ end
 -- @tparam string|table given
 -- @tparam integer level whose line to blame
 function M.addr(link, given, level)
-  local o = checked_addr("addr", given, level + 1)
+  local o, addr = checked_addr("addr", given, level + 1)
   change.check(link, "addr", level + 1)
   local place <close> = link:_open "addr"
   local module = require "nsbox.undo.addr"
-  local request = copy(o, module.FIELDS, { o[1], dev = link.index })
+  local request = copy(o, module.FIELDS, { addr, dev = link.index })
   if o.nodad == nil and o[1]:find(":", 1, true) then
     request.nodad = true
   end
-  local plan = change.mark(link, place, copy(o, module.FIELDS, { addr = o[1] }))
+  local plan = change.mark(link, place, copy(o, module.FIELDS, { addr = addr }))
   plan.proto = link._borrowed and module.mark() or nil
   request.proto = plan.proto
   change.step(link, "addr", link.name .. " " .. o[1], o, plan, function()
@@ -92,10 +118,12 @@ function M.deladdr(link, given, level)
   for _, record in ipairs(place.nl:addr_list { dev = link.index } or {}) do
     had = had or same_addr(record.addr, o[1]) and record
   end
-  local plan = copy(had or {}, module.FIELDS, { addr = o[1], gone = true })
+  local peer = had and had.peer or o.peer
+  local addr = peer and o[1]:match "^[^/]+" or o[1]
+  local plan = copy(had or {}, module.FIELDS, { addr = addr, gone = true })
   plan = change.mark(link, place, plan)
   change.step(link, "addr", link.name .. " no " .. o[1], o, plan, function()
-    place:check("deladdr", link.name, place.nl:addr_del { o[1], dev = link.index, peer = o.peer })
+    place:check("deladdr", link.name, place.nl:addr_del { addr, dev = link.index, peer = peer })
     return {}
   end)
 end

@@ -19,7 +19,7 @@ local ANY_RATE <const> = 1000000 -- packets a second, where no rate is given
 
 --- The fields of an option schema.
 M.fields = {
-  rate = { "rate", min = 1000, max = 1e12, doc = "bit/s, or \"10mbit\"" },
+  rate = { "rate", min = 1000, max = 1000000000000, doc = "bit/s, or \"10mbit\"" },
   delay = { "duration", max = 60, doc = "seconds, or \"20ms\"" },
   loss = { "percent", doc = "\"1%\"" },
 }
