@@ -209,6 +209,16 @@ describe("bridge:attach", function()
     end, { "br0", addr = "10.0.3.1/29" })
   end)
 
+  it("says that the bridge is gone", function()
+    with(function(_, br, ns)
+      br:attach(ns)
+      sh "ip link del br0"
+      local err = failure(function() br:attach(ns) end, "ENODEV")
+      assert.same({ "attach", "br0", "No such device" }, { err.op, err.subject, err.detail })
+      assert.matches("^there is no device br0; there are: ", err.hint)
+    end)
+  end)
+
   it("gives the other one of two addresses, and none where there is one", function()
     for own, other in pairs { ["10.0.3.0/31"] = "10.0.3.1/31", ["10.0.3.1/31"] = "10.0.3.0/31",
       ["fd00::1/127"] = "fd00::/127" } do

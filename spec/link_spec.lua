@@ -123,6 +123,45 @@ describe("nsbox.link", function()
       end)
     end)
 
+    it("is not the device that has its index later", function()
+      with(function(s)
+        for _, thief in ipairs { "new index %d type bridge", "cab0 index %d type bridge",
+          "new index %d type veth peer name other" } do
+          local v = s:veth { { "cab0", addr = "10.9.0.1/24" }, { "cab1" } }[1]
+          local name = thief:match "^%S+"
+          sh("ip link del cab0; ip link add " .. thief:format(v.index))
+          assert.equal(v.index, netns.ip("link show " .. name)[1].ifindex)
+          assert.equal("cab0: gone", tostring(v))
+          for _, f in ipairs { function() v:get() end, function() v:set { mtu = 1300 } end,
+            function() v:down() end, function() v:addr "10.9.0.2/24" end,
+            function() v:deladdr "10.9.0.1/24" end, function() v:route "10.5.0.0/16" end,
+            function() v:delroute "10.9.0.0/24" end, function() v:delete() end } do
+            local err = failure(f, "ENODEV")
+            assert.equal("it is gone, and " .. name .. " has its index", err.detail)
+          end
+          local now = netns.ip("addr show " .. name)[1]
+          assert.same({ 1500, {} }, { now.mtu, now.addr_info })
+          sh("ip link del " .. name)
+        end
+        s:close()
+      end)
+    end)
+
+    it("is still it when somebody has given it another name, or address", function()
+      with(function(s)
+        local v = s:veth { { "cab0" }, { "cab1" } }[1]
+        sh "ip link set cab0 down name new; ip link set cab1 address 02:00:00:00:00:99"
+        assert.equal("new@cab1: 10.9.0.1/24, down", tostring(v:addr "10.9.0.1/24"))
+        sh "ip link set new address 02:00:00:00:00:98"
+        failure(function() v:get() end, "ENODEV") -- both: nobody can tell
+        sh "ip link set new name cab0"
+        v:set { mtu = 1300 }
+        assert.equal(1300, netns.ip("link show cab0")[1].mtu)
+        v:delete()
+        assert.equal("", (sh "ip -o link | grep ': cab.@'"))
+      end)
+    end)
+
     it("may be deleted before", function()
       with(function(s)
         local br = s:bridge "br0"

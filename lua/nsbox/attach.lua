@@ -71,8 +71,8 @@ local function look(place, bridge)
   place.bridges = place.bridges or {}
   local record = place.bridges[bridge.index]
   if not record then
-    record = { subnets = {},
-      mtu = place:check("attach", bridge.name, place.nl:mtu(bridge.index)) }
+    record = { subnets = {}, mtu = place.nl:mtu(bridge.index)
+      or bridge:_record(place, "attach").mtu } -- which says that it is gone
     for _, a in ipairs(place:check("attach", bridge.name,
       place.nl:addr_list { dev = bridge.index })) do
       if a.scope ~= "link" and not a.peer then

@@ -164,9 +164,16 @@ function Link:detach(netns, name)
   return self
 end
 
--- what the kernel says of it now
+-- what the kernel says of it now; its index may have become another device's: that has neither
+-- its name nor its address, while somebody may have changed one of them
 function Link:_record(place, op)
   local record = place:check(op, self.name, place.nl:link_get(self.index))
+  if netplace.kind(record) ~= self.kind
+    or record.name ~= self.name and record.mac ~= self.mac then
+    require("nsbox.error").raise { op = op, subject = self.name, netns = place.label,
+      code = "ENODEV", hint = false,
+      detail = ("it is gone, and %s has its index"):format(record.name) }
+  end
   return record
 end
 
@@ -273,6 +280,7 @@ end
 function Link:delete()
   do
     local place <close> = self:_open "delete"
+    self:_record(place, "delete")
     place:check("delete", self.name, place.nl:link_del { self.index })
   end
   self:close()

@@ -83,6 +83,7 @@ function M.addr(link, given, level)
   local o, addr = checked_addr("addr", given, level + 1)
   change.check(link, "addr", level + 1)
   local place <close> = link:_open "addr"
+  link:_record(place, "addr")
   local module = require "nsbox.undo.addr"
   local request = copy(o, module.FIELDS, { addr, dev = link.index })
   if o.nodad == nil and o[1]:find(":", 1, true) then
@@ -114,6 +115,7 @@ function M.deladdr(link, given, level)
   local o = checked_addr("deladdr", given, level + 1)
   change.check(link, "deladdr", level + 1)
   local place <close> = link:_open "deladdr"
+  link:_record(place, "deladdr")
   local module, had = require "nsbox.undo.addr", nil
   for _, record in ipairs(place.nl:addr_list { dev = link.index } or {}) do
     had = had or same_addr(record.addr, o[1]) and record
@@ -149,6 +151,7 @@ function M.route(link, given, level)
   local o = checked_route("route", given, level + 1)
   change.check(link, "route", level + 1)
   local place <close> = link:_open "route"
+  link:_record(place, "route")
   local module = require "nsbox.undo.route"
   local request = module.request(o, o[1], link.index)
   local plan = change.mark(link, place, copy(o, module.FIELDS, { dst = o[1] }))
@@ -169,6 +172,7 @@ function M.delroute(link, given, level)
   local o = checked_route("delroute", given, level + 1)
   change.check(link, "delroute", level + 1)
   local place <close> = link:_open "delroute"
+  link:_record(place, "delroute")
   local module = require "nsbox.undo.route"
   local had = module.find(place, link.index, o[1], o)
   local plan = change.mark(link, place, copy(had or o, module.FIELDS, { dst = o[1], gone = true }))

@@ -67,7 +67,7 @@ local function set_values(link, o)
     end
     return {}
   end)
-  link:_fill(link:_record(place, "set"))
+  link:_fill(place:check("set", link.name, place.nl:link_get(link.index)))
   if want.master ~= nil then
     link.master = want.master and place.nl:name(want.master) or nil
   end
