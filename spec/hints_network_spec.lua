@@ -195,6 +195,78 @@ describe("hints on networks", function()
     end)
   end)
 
+  it("no port of that, and no such master, by set", function()
+    netns(function()
+      sh "ip link add br0 type bridge; ip link add v0 type veth peer name v1"
+      local s <close> = nsbox.scope()
+      local v = s:link "v0"
+      local err = failure(function() v:set { master = "v1" } end, "EOPNOTSUPP")
+      assert.equal("v1 is no bridge, but a veth: it takes no ports", err.hint)
+      err = failure(function() v:set { master = "br" } end, "ENODEV")
+      assert.equal("set: link_set v0: master br: No such device (ENODEV)\n  hint: there is no "
+        .. "device br (did you mean br0?); there are: br0, lo, v0, v1", tostring(err))
+    end)
+  end)
+
+  it("an address, or a route, is no device", function()
+    netns(function()
+      local err = request(nil, "addr_add", { "10.0.0.1/24", dev = 4711 })
+      assert.same({ "ENODEV" }, { err.code, err.hint })
+      local place <close> = netplace.open(nil, "try")
+      err = place:failure("try", "br0", "addr_add 10.0.0.1/24: Device not found", 19)
+      assert.equal("there is no device br0; there are: lo", err.hint)
+    end)
+  end)
+
+  it("of routes that cannot be, or are not", function()
+    netns(function()
+      sh [[ip link add br0 type bridge; ip addr add 10.0.0.1/24 dev br0; ip link set br0 up
+        ip addr add fd00::1/64 dev br0 nodad]]
+      local s <close> = nsbox.scope()
+      local br = s:link "br0"
+      local err = failure(function() br:route { "10.5.0.1/16", via = "10.0.0.9" } end, "EINVAL")
+      assert.equal("a route is to a network, and 10.5.0.1/16 is an address in one: 10.5.0.0/16",
+        err.hint)
+      err = failure(function() br:route { "fd05::/64", via = "10.0.0.9" } end)
+      assert.equal("an IPv6 route has an IPv6 gateway", err.hint)
+      err = failure(function() br:delroute "10.5.0.0/16" end, "ESRCH")
+      assert.matches("^br0 has no such route: it has .*10%.0%.0%.0/24", err.hint)
+      sh "ip addr flush dev br0; ip link set br0 down; ip -6 route flush dev br0"
+      err = failure(function() br:delroute "10.5.0.0/16" end, "ESRCH")
+      assert.equal("br0 has no such route: it has none", err.hint)
+    end)
+  end)
+
+  it("what the kernel has no words for", function()
+    needs "macvlan"
+    netns(function()
+      local s <close> = nsbox.scope()
+      local err = failure(function() s:macvlan { "m", link = "lo" } end, "EINVAL")
+      assert.equal("lo is a loopback: nothing is put on it", err.hint)
+      s:veth { { "v0" }, { "v1" } }
+      s:macvlan { "m", link = "v0", mode = "passthru" }
+      err = failure(function() s:macvlan { "n", link = "v0" } end, "EINVAL")
+      assert.equal("a macvlan of the mode passthru has its device for itself (v0)", err.hint)
+      err = failure(function() s:veth { { "v8", mtu = 65536 }, { "v9" } } end, "EINVAL")
+      assert.equal("the mtu of most devices is at most 65535", err.hint)
+      for _, name in ipairs { "all", "default" } do
+        assert.equal(("'%s' is no device name: settings (net.ipv4.conf.%s) have it"):format(name,
+          name), select(2, require("nsbox.interface").check_name(name)))
+      end
+    end)
+  end)
+
+  it("EINVAL: a long value of a setting, in short", function()
+    needs "netns"
+    netns(function()
+      local s <close> = nsbox.scope()
+      local err = failure(function()
+        s:sysctl("/proc/self/ns/net", { ["net.ipv4.ip_forward"] = ("1"):rep(5000) })
+      end, "EINVAL")
+      assert.equal("'" .. ("1"):rep(60) .. "…' is no value for it; now it is '0'", err.hint)
+    end)
+  end)
+
   it("EXFULL: how many ports", function()
     netns(function()
       sh("ip link add br0 type bridge; ip link add v0 type veth peer name v1; ip link set v0 "

@@ -30,6 +30,8 @@ function M.check_name(value)
   elseif value == "" or value == "." or value == ".." or value:find "[%s/:%c%%]" then
     return nil, ("'%s' is no device name: no blanks, '/', ':' or '%%'"):format(
       value:gsub("%c", "?"))
+  elseif value == "all" or value == "default" then
+    return nil, ("'%s' is no device name: settings (net.ipv4.conf.%s) have it"):format(value, value)
   end
   return value
 end
@@ -114,9 +116,9 @@ local function route(value)
   return parsed, message
 end
 
--- one or a list: a table with a named part, or with "default" in front, is one
+-- one or a list: a table with a named part is one
 local function routes(value)
-  local single = type(value) ~= "table" or next(value) == nil
+  local single = type(value) ~= "table"
   for key in next, single and {} or value do
     single = single or type(key) == "string"
   end
@@ -218,9 +220,10 @@ end
 -- @tparam nsbox.NetPlace place
 -- @tparam string op the verb, for an Error
 -- @tparam table o checked options
+-- @tparam[opt="link_add"] string request that wants it
 -- @treturn ?integer its index; nil: it gets none
 -- @raise an Error: ENODEV; EXDEV: an object of another namespace
-function M.find_master(place, op, o)
+function M.find_master(place, op, o, request)
   local wanted = o.master
   if type(wanted) ~= "table" then
     local index, message, errno = wanted, nil, nil
@@ -228,8 +231,8 @@ function M.find_master(place, op, o)
       index, message, errno = place.nl:index(wanted)
     end
     if message then -- as a request says it
-      place:check(op, o[1], nil, ("link_add %s: master %s: %s"):format(o[1], wanted,
-        message:match "[^:]*$":sub(2)), errno)
+      place:check(op, o[1], nil, ("%s %s: master %s: %s"):format(request or "link_add", o[1],
+        wanted, message:match "[^:]*$":sub(2)), errno)
     end
     return index or nil
   elseif not place:has(wanted._identity) then

@@ -7,7 +7,6 @@
 local change = require "nsbox.linkchange"
 local inet = require "nsbox.inet"
 local interface = require "nsbox.interface"
-local Link <const> = require("nsbox.link").methods
 local netplace = require "nsbox.netplace"
 local opts = require "nsbox.opts"
 
@@ -22,29 +21,15 @@ local schema = opts.schema("set", interface.with {
   allmulti = { "boolean", doc = "it takes all multicast packets" },
 })
 
--- a device that is meant here -> its index
-local function index_of(place, op, device)
-  if getmetatable(device) == Link then
-    if not place:has(device._identity) then
-      require("nsbox.error").raise { op = op, subject = device.name, code = "EXDEV", hint = false,
-        detail = "it is in another network namespace" }
-    end
-    return device.index
-  elseif type(device) == "string" then
-    return (place:check(op, device, place.nl:index(device)))
-  end
-  return device
-end
-
 -- what `set` asks for, as the record of a device would have it
-local function wanted(place, o)
+local function wanted(link, place, o)
   local want = {}
   for _, name in ipairs(require("nsbox.undo.linkset").FIELDS) do
     want[name] = o[name]
   end
   want.name = not o.netns and o[1] or nil
   if o.master then
-    want.master = index_of(place, "set", o.master)
+    want.master = interface.find_master(place, "set", { link.name, master = o.master }, "link_set")
   end
   return want
 end
@@ -52,7 +37,7 @@ end
 local function set_values(link, o)
   local linkset = require "nsbox.undo.linkset"
   local place <close> = link:_open "set"
-  local want = wanted(place, o)
+  local want = wanted(link, place, o)
   if next(want) == nil then
     return
   end
@@ -63,7 +48,8 @@ local function set_values(link, o)
     local ok, message, errno = linkset.apply(place, link.index, want)
     if not ok then
       linkset.restore(place, step, link.index)
-      error(place:failure("set", link.name, message, errno, { renamed = want.name }), 0)
+      error(place:failure("set", link.name, message, errno,
+        { renamed = want.name, master = want.master }), 0)
     end
     return {}
   end)

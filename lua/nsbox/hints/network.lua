@@ -17,6 +17,8 @@ local machine = require "nsbox.machine"
 
 local CAP_NET_ADMIN <const> = 12
 local MOST <const> = 8 -- names in a list
+local LONG <const> = 60 -- bytes of a value
+local LONGEST <const> = 65535 -- ETH_MAX_MTU
 local PORTS <const> = 1023 -- BR_MAX_PORTS, less the one that the bridge is itself
 
 -- looking -------------------------------------------------------------------------
@@ -166,10 +168,11 @@ local function no_device(context)
   if missing then
     of, place, context = {}, context.place, { link = missing }
   end
+  local subject = context.subject and (context.subject:match " on (%S+)$" or context.subject)
   for _, wanted in ipairs { context.link or false, of.link or false, of.master or false,
-    context.about or false, context.subject or false } do
-    -- a number is one of ours
-    if type(wanted) == "string" and not wanted:find "^%d+$"
+    context.about or false, subject or false } do
+    -- a number is one of ours; an address, or a route, is no device
+    if type(wanted) == "string" and not wanted:find "^%d+$" and not wanted:find "[%s/]"
       and not read(place, "link_get", wanted) then
       local near = require("nsbox.mistake").suggest(wanted, device_set(place))
       return ("there is no device %s%s%s; there are: %s"):format(wanted, where(place),
@@ -248,7 +251,17 @@ local function no_kind(context)
   return no_master(context) or kind and lacks(kind, MODULES[kind] or kind)
 end
 
+-- what the kernel has no words for
 local function bounds(context)
+  local kind = context.kind or ""
+  local below = context.link or context.of and context.of.link
+  below = below and read(context.base or context.place, "link_get",
+    type(below) == "table" and below.index or below)
+  if below and below.type == "loopback" then
+    return ("%s is a loopback: nothing is put on it"):format(below.name)
+  elseif below and kind:find "^macv" and context.detail == "Invalid argument" then
+    return ("a macvlan of the mode passthru has its device for itself (%s)"):format(below.name)
+  end
   local master = context.of and context.of.master
   if math.type(master) and not read(context.place, "link_get", master) then
     return "the bridge is gone"
@@ -258,6 +271,8 @@ local function bounds(context)
   if link and link.max_mtu and link.max_mtu > 0 then
     return ("the mtu of a %s is from %d to %d"):format(link.kind or link.type, link.min_mtu,
       link.max_mtu)
+  elseif context.of and (context.of.mtu or 0) > LONGEST then
+    return ("the mtu of most devices is at most %d"):format(LONGEST)
   end
 end
 
@@ -315,8 +330,38 @@ local function subnets(place)
     .. (more > 0 and (", and %d more"):format(more) or "") or "no device has an address"
 end
 
+-- "10.5.0.1/16 via …": what is wrong with the route itself
+local function route_invalid(context)
+  local about = context.about or ""
+  local dst, via = inet.parse(about:match "^%S+"), inet.parse(about:match " via (%S+)$")
+  if dst and dst.prefix and inet.network(dst) ~= dst.bytes then
+    return ("a route is to a network, and %s is an address in one: %s/%d"):format(
+      about:match "^%S+", inet.text(inet.network(dst)), dst.prefix)
+  elseif dst and via and dst.family == "inet6" and via.family == "inet" then
+    return "an IPv6 route has an IPv6 gateway"
+  end
+end
+
+-- a route that shall be deleted
+local function no_route(context)
+  local place, device = context.place, (context.subject or ""):match " on (%S+)$"
+  local index, words = device and read(place, "index", device), {}
+  for _, r in ipairs(index and read(place, "route_list", { dev = index }) or {}) do
+    if r.table ~= "local" and r.type ~= "multicast" then
+      words[#words + 1] = r.dst .. (r.via and " via " .. r.via or "")
+    end
+  end
+  local more = #words > MOST and (", and %d more"):format(#words - MOST) or ""
+  return index and ("%s has no such route%s: %s"):format(device, where(place), #words == 0
+    and "it has none" or "it has " .. table.concat(words, ", ", 1, math.min(#words, MOST)) .. more)
+end
+
 local function unreachable(context)
   local place = context.place
+  local wrong = route_invalid(context)
+  if wrong then
+    return wrong
+  end
   local via = (context.about or ""):match " via (%S+)$"
   local gateway = via and inet.parse(via)
   if not gateway then
@@ -417,7 +462,9 @@ local function bad_value(context)
   local setting = context.sysctl
   if setting then
     local now = require("nsbox.sys.netlink").sysctl_get(context.place.handle, setting.path)
-    return ("'%s' is no value for it%s"):format(setting.value,
+    local value = tostring(setting.value)
+    value = #value > LONG and value:sub(1, LONG) .. "…" or value
+    return ("'%s' is no value for it%s"):format(value,
       now and now ~= "" and ("; now it is '%s'"):format(now) or "")
   end
 end
@@ -521,7 +568,7 @@ M.route_add = {
   ENETDOWN = function()
     return "the device is not up"
   end,
-  ENODEV = no_device,
+  ENODEV = no_device, ESRCH = no_route,
   EOPNOTSUPP = ipv6_off, EAFNOSUPPORT = ipv6_off,
   ENOBUFS = overrun,
 }
