@@ -390,6 +390,7 @@ describe("bridge:attach", function()
       misuse(function() br:attach(ns, { netns = ns }) end, "unknown option 'netns'")
       misuse(function() br:attach(ns, { routes = { { via = "1.2.3.4" } } }) end,
         "routes[1]: where does the route lead to?")
+      br:attach(ns, { "none", routes = {} }):close()
       misuse(function() br:attach(ns, { up = false, gateway = "10.0.3.1" }) end,
         "no way leads through a link that is not up")
       misuse(function() br:detach(ns, "a b") end, "is no device name")

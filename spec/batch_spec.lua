@@ -116,6 +116,22 @@ describe("scope:batch", function()
     end)
   end)
 
+  it("says that a link was never made", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local place <close> = nsbox.ns.new { "net" }
+      local br, card = s:bridge { "br0", addr = false }, nil
+      failure(function() s:batch(function()
+        br:attach(place, { "lan" })
+        card = br:attach(place, { "lan" })
+      end) end, "EEXIST")
+      assert.equal("lan was never made, as its batch failed", tostring(card))
+      misuse(function() card:get() end, "get: the link was never made, as its batch failed")
+      card:close()
+      assert.equal(0, ports())
+    end)
+  end)
+
   it("lets nothing be kept that is not made yet", function()
     netns(function()
       local s <close> = nsbox.scope()
@@ -125,6 +141,9 @@ describe("scope:batch", function()
         local cable = s:veth { "a", "b" }
         misuse(function() card:set { mtu = 1400 } end, "set: the link is made when the batch ends")
         misuse(function() card:get() end, "get: the link is made when the batch ends")
+        assert.equal("a link is made when the batch ends", tostring(card))
+        assert.equal("a link is made when the batch ends -- a link is made when the batch ends",
+          tostring(cable))
         misuse(function() card:release() end, "release: the link is made when the batch ends")
         misuse(function() cable:release() end, "release: the cable is made when the batch ends")
         misuse(function() s:release() end, "release: a batch of this scope has not ended")

@@ -21,6 +21,9 @@ describe("nsbox.place", function()
       assert.is_nil(ok)
       assert.matches("^expected ", why)
     end
+    local closed = require("nsbox.ns").of(nil, "net")
+    closed:close()
+    assert.equal("expected a namespace, got a closed one", select(2, place.check(closed, "net")))
     assert.equal("'blue' is no path; only network namespaces have names",
       select(2, place.check("blue", "uts")))
   end)

@@ -113,6 +113,7 @@ describe("scope:veth", function()
         "default via 10.0.0.1 on d")
       assert.equal(1, #netns.ip "link show type veth")
       misuse(function() s:veth { "a", "b", "c" } end, "veth: a cable has two ends")
+      misuse(function() s:veth { "a", "a" } end, "veth: both ends are called a, in one place")
       misuse(function() s:veth { { "a", isolated = true } } end,
         "veth: end 1: isolated: it is no port of a bridge")
       misuse(function() s:veth { { "a", foo = 1 } } end, "unknown option 'foo'")

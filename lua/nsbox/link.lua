@@ -97,9 +97,15 @@ function Link:_verify(place, op)
   end
 end
 
+-- of one that a batch makes
+function Link:_unmade()
+  return self._part and self._part:in_force() and "is made when the batch ends"
+    or "was never made, as its batch failed"
+end
+
 function Link:_check_made(op, level)
   if not self._identity then
-    require("nsbox.mistake").raise(op .. ": the link is made when the batch ends", level + 1)
+    require("nsbox.mistake").raise(("%s: the link %s"):format(op, self:_unmade()), level + 1)
   end
 end
 
@@ -376,6 +382,9 @@ local function describe(self)
 end
 
 function Link:__tostring()
+  if not self._identity then
+    return ("%s %s"):format(self._waits and self._waits.o[1] or "a link", self:_unmade())
+  end
   local ok, text = pcall(describe, self)
   if ok then
     return text

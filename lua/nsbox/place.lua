@@ -86,6 +86,8 @@ function M.check(x, kind)
       return true
     end
     return nil, "expected a namespace, got a closed one"
+  elseif type(x) == "table" and getmetatable(x) and x.kinds then
+    return nil, "expected a namespace, got a closed one"
   end
   return nil, require("nsbox.mistake").expected("a pid, a path or a namespace", x)
 end

@@ -129,6 +129,11 @@ function M.make(part, o, level)
   for _, this in ipairs(list) do
     this.netns = part:place(this.netns)
   end
+  local near, far = list[1], list[2]
+  if near[1] and near[1] == far[1] and near.netns == far.netns then
+    require("nsbox.mistake").raise(("veth: both ends are called %s, in one place"):format(near[1]),
+      level + 1)
+  end
   local name, spec = identity(list)
   local p = { part = part, ends = list, prepare = prepare, finish = complete, object =
     setmetatable({ {}, {} }, Cable) }
