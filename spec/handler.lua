@@ -52,6 +52,7 @@ return function(options)
 
   function handler.fileStart(element)
     file = element.name
+    handler.successes = {} -- a line each is all that is wanted of them
     return nil, true
   end
 

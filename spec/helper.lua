@@ -145,11 +145,14 @@ end)
 local function forget(element)
   for _, child in ipairs(busted.children(element)) do
     forget(child)
-    child.run, child.env = nil, nil
+    child.run, child.env, child.trace = nil, nil, nil
   end
-  return nil, true
 end
-busted.subscribe({ "file", "end" }, forget)
+busted.subscribe({ "file", "end" }, function(file)
+  forget(file)
+  getmetatable(file.run).__call = nil
+  return nil, true
+end)
 
 -- what a spec must leave as it found it ---------------------------------------
 
