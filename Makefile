@@ -170,7 +170,7 @@ demo: ## install what building needs, build, run two boxes in a network of their
 .PHONY: check
 check: ## install what is missing, build, lint, fuzz a little, run all specs
 	@.ci/deps all
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) variants
 	@failed=; for goal in lint fuzz test; do \
 		$(MAKE) --no-print-directory $$goal SECONDS=2 || failed="$$failed $$goal"; \
 		done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
