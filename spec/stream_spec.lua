@@ -1,3 +1,4 @@
+local nsbox = require "nsbox"
 local run = require "nsbox.run"
 local sys = require "nsbox.sys"
 local boxes = require "boxes"
@@ -107,6 +108,31 @@ describe("a stream", function()
     assert.same({ false, mine }, { ok, err })
     ok, err = pcall(run, { "sleep", "1000", stdin = function() return {} end })
     assert.same({ false, "stdin: the function returned a table, not a string or nil" }, { ok, err })
+  end)
+
+  it("has ended when its function raised at the end, and the others have theirs", function()
+    -- what is left behind holds the pipe: the end of the program is what ends it
+    local box <close> = nsbox.box { "sh", "-c", "sleep 60 & echo $! >&2; exit 3",
+      namespaces = { pid = false }, stderr = "capture",
+      stdout = function(chunk) if not chunk then error("spoilt", 0) end end }
+    local ok, err = pcall(box.wait, box:start())
+    local result = box:wait { timeout = 5 }
+    assert.same({ false, "spoilt", "exited", 3 }, { ok, err, box.state, result and result.status })
+    sh("kill " .. result.stderr)
+  end)
+
+  it("may have its box closed by its function", function()
+    for _, case in ipairs { { "stdout", "echo; sleep 60" }, { "stdout", "exit 3", last = true },
+      { "stdin", "read x; sleep 60" } } do
+      local box
+      box = nsbox.box { "sh", "-c", case[2], [case[1]] = function(chunk)
+        if not case.last or not chunk then box:close() end
+        return "x"
+      end }
+      local result = box:start():wait { timeout = 5 }
+      assert.equal(case.last and "exit" or "signal", result.reason)
+      assert.equal(result, box:wait())
+    end
   end)
 
   it("feeds an input, also an empty and a large one", function()

@@ -110,13 +110,18 @@ local function look(self)
   end
   wait.leave(self)
   self:_release()
-  self._streams:finish()
-  local seconds = wait.now() - self._started
-  -- it may have ended by itself just before
-  local timeout = value == "KILL" and self._killed or nil
-  self._result = require("nsbox.result").new(how, value, seconds, timeout, self._filter)
-  self._streams:collect(self._result)
-  self._streams:close()
+  local raised = self._streams:finish()
+  if not self._result then -- a function that took the last of it may have closed this
+    local seconds = wait.now() - self._started
+    -- it may have ended by itself just before
+    local timeout = value == "KILL" and self._killed or nil
+    self._result = require("nsbox.result").new(how, value, seconds, timeout, self._filter)
+    self._streams:collect(self._result)
+    self._streams:close()
+  end
+  if raised ~= nil then
+    error(raised, 0)
+  end
   return self._result
 end
 
@@ -133,7 +138,9 @@ function Process:_move(ready)
     return
   end
   self._streams:move(ready)
-  if ready[self:fileno()] then
+  if self._closed then -- by a function that took its output
+    return
+  elseif ready[self:fileno()] then
     look(self)
   elseif self._deadline and not self._killed and wait.now() >= self._deadline then
     self._killed = self._timeout

@@ -207,6 +207,9 @@ local function feed(self)
   local s = self.source
   if s.f and s.at > #s.data then
     s.data, s.at = s.f() or "", 1
+    if self.source ~= s then -- the function ended what it feeds
+      return
+    end
     if type(s.data) ~= "string" then
       error("stdin: the function returned a " .. type(s.data) .. ", not a string or nil", 0)
     end
@@ -241,22 +244,32 @@ function Streams:move(ready)
   end
 end
 
---- Takes what the program left in its pipes when it ended; a process it left
--- behind may hold them open, and is not waited for.
-function Streams:finish()
-  for _, s in ipairs(self.sinks) do
-    local chunks = 0
-    while s.handle and chunks < LEFT and drain(s) do
-      chunks = chunks + 1
-    end
-    if s.handle then
-      s.handle:close()
-      s.handle = nil
-      if s.f then
-        s.f(nil)
-      end
+local function empty(s)
+  local chunks = 0
+  while s.handle and chunks < LEFT and drain(s) do
+    chunks = chunks + 1
+  end
+  if s.handle then
+    s.handle:close()
+    s.handle = nil
+    if s.f then
+      s.f(nil)
     end
   end
+end
+
+--- Takes what the program left in its pipes when it ended; a process it left
+-- behind may hold them open, and is not waited for.
+-- @return what a function of the script raised, after the others have had theirs
+function Streams:finish()
+  local raised
+  for _, s in ipairs(self.sinks) do
+    local ok, err = pcall(empty, s)
+    if not ok then
+      raised = raised or err
+    end
+  end
+  return raised
 end
 
 --- Puts the captured text into a result.
