@@ -74,7 +74,7 @@ const char *nb_wordof(const struct nb_word *words, uint64_t value);
 extern const struct nb_word nb_kinds[];
 /* a signal as a word ("TERM", "SIGTERM") or number (process.c) */
 int nb_checksignal(lua_State *L, int idx);
-const char *nb_signalname(int sig);
+void nb_pushsignal(lua_State *L, int sig);
 const char *nb_errnoname(int err); /* "EPERM" or NULL (errno.c) */
 
 /* --- fields of option tables (aux.c); t is the table's absolute index --- */

@@ -279,7 +279,7 @@ static int process_status(lua_State *L)
 	}
 	if (WIFSIGNALED(p->status)) {
 		lua_pushliteral(L, "signal");
-		lua_pushstring(L, nb_signalname(WTERMSIG(p->status)));
+		nb_pushsignal(L, WTERMSIG(p->status));
 	} else {
 		lua_pushliteral(L, "exit");
 		lua_pushinteger(L, WEXITSTATUS(p->status));
@@ -290,7 +290,7 @@ static int process_status(lua_State *L)
 /***
 Send a signal.
 @function process:kill
-@tparam string signal `"TERM"`, `"SIGTERM"`
+@tparam string signal `"TERM"`, `"SIGTERM"`, `"RTMIN+3"`
 @treturn boolean true
 @return[2] nil, message, errno; ESRCH: it has ended
 @see pidfd_send_signal(2), signal(7)

@@ -325,7 +325,7 @@ static int process_exec(lua_State *L)
 /***
 The number of a signal.
 @function signal
-@tparam string name `"TERM"`, `"SIGTERM"`; an unknown one raises
+@tparam string name `"TERM"`, `"SIGTERM"`, `"RTMIN+3"`; an unknown one raises
 @treturn integer
 @see signal(7)
 */

@@ -16,7 +16,7 @@ describe("a result", function()
     assert.same({ ok = false, status = 143, signal = "TERM", reason = "signal", seconds = 2 },
       setmetatable(r, nil))
     assert.equal("killed by SEGV in 0.500 s", tostring(result.new("signal", "SEGV", 0.5)))
-    assert.equal(128, result.new("signal", "RT", 0).status)
+    assert.equal(165, result.new("signal", "RTMIN+3", 0).status)
   end)
 
   it("of a time-out", function()

@@ -241,6 +241,18 @@ describe("nsbox.sys.process.spawn", function()
     assert.same({ "", "exit", 137 }, { output { "exit 137" } })
   end)
 
+  it("knows real-time signals as the shell's numbers", function()
+    for name, number in pairs { ["RTMIN+3"] = 37, RTMIN = 34, ["RTMIN+30"] = 64 } do
+      assert.same({ "", "signal", name }, { output { ("kill -%d $$"):format(number) } })
+      assert.equal(number, process.signal(name))
+    end
+    assert.equal(62, process.signal "SIGRTMAX-2")
+    for _, name in ipairs { "RTMIN+31", "RTMAX-33", "RTMAX+1", "RTMIN3", "RTMIN+", "RTMIN+-1",
+      "RTMIN+1x", "RTMIN+99999999999999999999" } do
+      assert.error_matches(function() process.signal(name) end, "unknown signal")
+    end
+  end)
+
   it("has no status while the program runs", function()
     local p, finish = hold {}
     assert.same({ n = 1 }, table.pack(p:status()))

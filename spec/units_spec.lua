@@ -56,6 +56,7 @@ describe("nsbox.units", function()
 
   it("knows signals as words", function()
     cases("signal", { { "TERM", "TERM" }, { "SIGTERM", "TERM" }, { "RTMIN+1", "RTMIN+1" },
+      { "SIGRTMAX-30", "RTMAX-30" }, { "RTMIN", "RTMIN" }, { "RTMIN+31", false },
       { 15, false }, { "term", false }, { "SIG", false }, { "NOPE", false } })
   end)
 

@@ -85,7 +85,7 @@ function M.new(how, value, seconds, timeout, filter)
     r.code, r.status = value, value
   elseif how == "signal" then
     r.signal = value
-    r.status = value == "RT" and 128 or 128 + process.signal(value)
+    r.status = 128 + process.signal(value)
     -- a filter without such an answer has killed nobody
     if value == "SYS" and filter and require("nsbox.filter").kills(filter) then
       r.reason = "seccomp"

@@ -32,6 +32,10 @@ for name in ([[HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM 
   SIGNALS[name] = true
 end
 
+-- between the first and the last of the real-time ones; libc keeps two for itself
+SIGNALS.RTMIN, SIGNALS.RTMAX = true, true
+local REALTIME <const> = 30
+
 local function bounded(value, number, field, what)
   if number ~= number or number < 0 or number == math.huge then
     return mistake("bad", what, value)
@@ -120,8 +124,8 @@ function M.signal(value)
     return mistake("expected", "a signal such as 'TERM'", value)
   end
   local name = value:gsub("^SIG", "")
-  if SIGNALS[name] or name:match("^RTM[IA][NX]$") or name:match("^RTMIN%+%d+$")
-    or name:match("^RTMAX%-%d+$") then
+  local away = name:match "^RTMIN%+(%d+)$" or name:match "^RTMAX%-(%d+)$"
+  if SIGNALS[name] or away and tonumber(away) <= REALTIME then
     return name
   end
   local near = require("nsbox.mistake").suggest(name:upper(), SIGNALS)
