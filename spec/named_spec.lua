@@ -360,7 +360,11 @@ describe("a named scope #root", function()
   end)
 
   it("says what it cannot do", function()
-    misuse(function() nsbox.scope.open "a b" end, "'a b' is no name for a scope")
+    misuse(function() nsbox.scope.open "a b" end, "scope.open: 'a b' is no name for a scope")
+    misuse(function() nsbox.scope { "shop", "store" } end,
+      "scope: argument 2: there is one thing only, got 'store' as well")
+    assert.equal("nsbox.scope.list() has all",
+      failure(function() nsbox.scope.remove ".1-2" end, "ENOENT").hint)
     misuse(function() nsbox.scope.remove(1) end, "scope.remove: expected a name")
     failure(function() nsbox.scope.open "none" end, "ENOENT")
     failure(function() nsbox.scope.remove "none" end, "ENOENT")

@@ -33,6 +33,15 @@ local function mistake(o)
 end
 
 describe("nsbox.opts", function()
+  it("takes one thing where there is one", function()
+    local one = opts.schema("bridge", { { "any", alone = true }, mtu = "integer" })
+    assert.same({ "br0" }, one:check "br0")
+    assert.same({ false, "bridge: argument 2: there is one thing only, got 'br1' as well" },
+      { pcall(function() one:check({ "br0", "br1" }, 100) end) })
+    assert.same({ false, "bridge: argument 2: there is one thing only, got a number as well" },
+      { pcall(function() one:check({ "br0", 2 }, 100) end) })
+  end)
+
   it("blames the caller's line", function()
     local here = debug.getinfo(1, "l").currentline + 1
     local ok, message = pcall(function() run { hostnme = "x" } end)

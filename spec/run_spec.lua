@@ -141,8 +141,8 @@ describe("nsbox.run refuses, at the caller's line and before anything is done,",
     misuse({ "true", env = "PATH" }, "env: expected a table, got a string")
     misuse({ "true", env = { "A=B" } }, "env: 'A=B' is no name of a variable")
     misuse({ "true", env = { [""] = "x" } }, "env: '' is no name of a variable")
-    misuse({ "true", env = { A = "x\0y" } }, "env: A: expected a string without NUL bytes")
-    misuse({ "true", env = { A = true } }, "env: A: expected a string")
+    misuse({ "true", env = { A = "x\0y" } }, "env: A: 'x\\0y' contains a NUL byte")
+    misuse({ "true", env = { A = true } }, "env: A: expected a string, got true")
   end)
 
   it("what is no user", function()

@@ -31,7 +31,7 @@ local schema = opts.schema("attach", fields)
 
 -- in `net` of a box the array part is the bridge
 local net_fields = interface.with(fields)
-net_fields[1] = { link.check_bridge, doc = "the bridge" }
+net_fields[1] = { link.check_bridge, alone = true, doc = "the bridge" }
 net_fields.netns, net_fields.master = nil, nil
 net_fields.name = { interface.check_name, doc = "of the card, 15 characters at most" }
 local net_schema = opts.schema("net", net_fields)

@@ -208,7 +208,7 @@ function Box:wait(o)
 end
 
 local stop_schema = opts.schema("stop", {
-  { "signal", doc = "asks it to end" },
+  { "signal", alone = true, doc = "asks it to end" },
   grace = { "duration", default = 10, doc = "then KILL" },
 })
 

@@ -97,7 +97,7 @@ end
 
 --- What a route can be told: of `routes`, and of `link:route`.
 M.route = opts.schema("route", {
-  { destination, doc = "\"10.5.0.0/16\" or \"default\"" },
+  { destination, alone = true, doc = "\"10.5.0.0/16\" or \"default\"" },
   via = { inet.check_host, doc = "the gateway" },
   src = { inet.check_host, doc = "the address to send from" },
   metric = { "integer", min = 0, max = 0xffffffff, doc = "the lowest wins" },
@@ -135,7 +135,7 @@ end
 
 --- The fields of an option schema.
 M.fields = {
-  { M.check_name, doc = "its name, 15 characters at most" },
+  { M.check_name, alone = true, doc = "its name, 15 characters at most" },
   netns = { netns, doc = "where it is made" },
   addr = { inet.check_addr, list = true, none = true, doc = "\"10.0.3.1/24\", one or a list" },
   mac = { M.check_mac, doc = "hardware address" },

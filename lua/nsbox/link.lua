@@ -395,7 +395,7 @@ end
 -- the verb ------------------------------------------------------------------------
 
 local schema = opts.schema("link", {
-  { interface.check_name, doc = "the name of a device that is there" },
+  { interface.check_name, alone = true, doc = "the name of a device that is there" },
   netns = interface.fields.netns,
 })
 

@@ -27,7 +27,7 @@ local function lifetime(value, field)
 end
 
 local addr_schema = opts.schema("addr", {
-  { inet.check_addr, doc = "the address, with its prefix" },
+  { inet.check_addr, alone = true, doc = "the address, with its prefix" },
   peer = { inet.check_addr, doc = "the other end of a point-to-point device, with the prefix" },
   broadcast = { inet.check_host, doc = "as in ip" },
   label = { "string", min = 1, max = 15, doc = "begins with the name of the device" },

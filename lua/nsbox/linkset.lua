@@ -13,7 +13,7 @@ local opts = require "nsbox.opts"
 local M = {}
 
 local schema = opts.schema("set", interface.with {
-  { interface.check_name, doc = "its new name" },
+  { interface.check_name, alone = true, doc = "its new name" },
   up = { "boolean", doc = "it is up" },
   alias = { "string", max = 255, doc = "a text for people; \"\": none" },
   master = { interface.fields.master[1], none = true, doc = "the bridge; false: none" },

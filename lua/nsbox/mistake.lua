@@ -199,6 +199,14 @@ function M.unknown(key, known)
     near and (" (did you mean '%s'?)"):format(near) or "")
 end
 
+--- A second element where there is one thing.
+-- @param value
+-- @treturn string
+function M.surplus(value)
+  return ("argument 2: there is one thing only, got %s as well"):format(
+    type(value) == "string" and show(value) or a_type(value))
+end
+
 --- An array part that is not numbered from 1 on.
 -- @tparam table given
 -- @tparam integer count of its number keys

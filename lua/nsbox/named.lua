@@ -33,8 +33,8 @@ function M.check_name(value)
   if type(value) ~= "string" then
     return nil, require("nsbox.mistake").expected("a name", value)
   elseif not value:find "^[%w_][%w_.-]*$" or #value > 64 then
-    return nil, ("'%s' is no name for a scope: letters, digits, '_', '-' and '.', 64 at most")
-      :format(value:sub(1, 80):gsub("%c", "?"))
+    return nil, ("'%s' is no name for a scope: letters, digits, '_', then also '-' and '.', "
+      .. "64 at most"):format(value:sub(1, 80):gsub("%c", "?"))
   end
   return value
 end
@@ -183,7 +183,8 @@ end
 function M.missing(op, name)
   require("nsbox.error").raise { op = op, subject = name, code = "ENOENT",
     detail = "there is no scope of this name",
-    hint = "nsbox.scope { \"" .. name .. "\" } makes one; nsbox.scope.list() has all" }
+    hint = (M.check_name(name) and "nsbox.scope { \"" .. name .. "\" } makes one; " or "")
+      .. "nsbox.scope.list() has all" }
 end
 
 --- What an earlier run made and committed.
@@ -281,7 +282,7 @@ function Named:commit(scope)
 end
 
 local schema = opts.schema("scope", {
-  { M.check_name, doc = "the name of the scope" },
+  { M.check_name, alone = true, doc = "the name of the scope" },
   timeout = { "duration", doc = "how long to wait for another run (10)" },
   prune = { "boolean", doc = "a commit removes what was not declared (true)" },
   pool = { opts.by "nsbox.pool",
@@ -329,7 +330,10 @@ end
 -- @tparam string name
 -- @treturn nsbox.Scope
 function M.open(name)
-  schema:check({ name }, 2)
+  local wrong = select(2, M.check_name(name))
+  if wrong then
+    require("nsbox.mistake").raise("scope.open: " .. wrong, 2)
+  end
   require("nsbox.scopes").recover_quietly "scope.open"
   if not journals.peek("scope.open", name) then
     M.missing("scope.open", name)

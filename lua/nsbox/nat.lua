@@ -32,7 +32,7 @@ local function subnet_or_bridge(value)
 end
 
 local schema = opts.schema("nat", {
-  { subnet_or_bridge, doc = "the bridge, or the subnet" },
+  { subnet_or_bridge, alone = true, doc = "the bridge, or the subnet" },
   out = { interface.check_name, doc = "the device to go out by; none: any but the subnet's own" },
   netns = interface.fields.netns,
   firewall = { "boolean", default = true,

@@ -27,7 +27,7 @@ local function name_of(value)
 end
 
 local schema = opts.schema("netns", {
-  { name_of, doc = "its name under /run/netns" },
+  { name_of, alone = true, doc = "its name under /run/netns" },
   sysctl = { opts.by "nsbox.setting", doc = "{ [\"net.ipv4.ip_forward\"] = 1, … }" },
   dns = { opts.by "nsbox.dns", none = true,
     doc = "{ server…, search =, options =, hosts = }, or \"host\"" },

@@ -13,9 +13,10 @@
 -- A field is the name of a type, or `{ type, … }` with these settings:
 -- `none` (false is allowed, too), `list` (one or a list; becomes a list),
 -- `max` and `min` (length of a string, size of a number), `one_of` (words),
--- `default`, `doc`. A type is a name (those below, those in `nsbox.types`, and
--- the ones with units in `nsbox.units`), another schema, or a function that
--- returns the value to use, or nil and what was expected. `[1]` describes each
+-- `default`, `alone` (of `[1]`: no second one), `doc`. A type is a name (those
+-- below, those in `nsbox.types`, and the ones with units in `nsbox.units`),
+-- another schema, or a function that returns the value to use, or nil and what
+-- was expected. `[1]` describes each
 -- element of the array part; without it there may be none.
 --
 -- Checking is on the way of every launch: fields are compiled when they are
@@ -133,6 +134,8 @@ function Schema:parse(given)
   end
   if count > 0 and (out[count] == nil or out[1] == nil) then
     return mistake("hole", given, count)
+  elseif count > 1 and settings[1].alone then
+    return mistake("surplus", out[2])
   end
   for key, value in next, self.defaults do
     if out[key] == nil then

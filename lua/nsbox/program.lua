@@ -66,9 +66,10 @@ local function environment(value)
     count = count + (math.type(key) and 1 or 0)
     if type(name) ~= "string" or name == "" or name:find("[=%z]") then
       return nil, ("'%s' is no name of a variable"):format(tostring(name))
-    elseif not math.type(key) and (type(v) ~= "string" and not math.type(v)
-      or tostring(v):find("\0", 1, true)) then
-      return nil, ("%s: expected a string without NUL bytes"):format(name)
+    elseif not math.type(key) and type(v) ~= "string" and not math.type(v) then
+      return nil, ("%s: %s"):format(name, require("nsbox.mistake").expected("a string", v))
+    elseif not math.type(key) and tostring(v):find("\0", 1, true) then
+      return nil, ("%s: %s"):format(name, require("nsbox.mistake").nul(v))
     end
   end
   if count ~= #value then
