@@ -1,5 +1,6 @@
 -- exec, spawn and call in namespaces that exist, against nsenter.
 
+local lfs = require "lfs"
 local nsbox = require "nsbox"
 local blame = require "blame"
 local failure = blame.failure
@@ -50,7 +51,8 @@ describe("entering", function()
   end)
 
   it("says whose power is missing #user", function()
-    local own <close> = ns.of(nil, "uts")
+    local made <close> = ns.new { "user", "uts" }
+    local own <close> = ns.of(made, "uts") -- without the power that is in its owner
     for _, f in ipairs {
       function() own:exec { "true" } end, function() own:spawn { "true" } end,
       function() own:call(print) end,
@@ -62,6 +64,21 @@ describe("entering", function()
     -- somebody else's process does not even show its namespaces
     local err = failure(function() ns.of(1, "net") end, "EACCES")
     assert.matches("CAP_SYS_PTRACE", err.hint, 1, true)
+  end)
+
+  it("leaves alone what is the caller's own", function()
+    -- to whom none of it may belong
+    local own <close> = ns.of()
+    assert.equal(0, own:exec({ "true" }).status)
+    -- modules can be had where the files are
+    assert.equal("table", own:call(function() return type(require "nsbox.preview") end))
+    local box <close> = nsbox.box { namespaces = { "user", "uts" }, hostname = "inner" }
+    for _, place in ipairs { box, box.pid } do
+      local all <close> = ns.of(place)
+      local r = all:exec { "sh", "-c", "hostname; readlink /proc/self/ns/ipc /proc/self/ns/uts" }
+      assert.equal(("inner\n%s\n%s\n"):format(lfs.symlinkattributes("/proc/self/ns/ipc", "target"),
+        lfs.symlinkattributes(("/proc/%d/ns/uts"):format(box.pid), "target")), r.stdout)
+    end
   end)
 
   it("sees the clocks of the box, created or idle", function()

@@ -175,6 +175,13 @@ describe("an island", function()
     assert.equal(target(holder(s), "net"), target(b.pid, "net"))
     assert.not_equal(target(holder(s), "user"), target(b.pid, "user"))
     assert.equal(7, b:call(function() return 7 end))
+    for _, place in ipairs { b, b.pid } do
+      local ns <close> = nsbox.ns.of(place)
+      for _, kind in ipairs { "user", "mnt", "net" } do
+        local link = ns:exec({ "readlink", "/proc/self/ns/" .. kind }).stdout
+        assert.equal(target(b.pid, kind), (link:gsub("\n", "")))
+      end
+    end
   end)
 
   it("gives a box the ids that it has", function()

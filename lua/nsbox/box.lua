@@ -240,19 +240,6 @@ local function may_trace(caps)
   end
 end
 
--- what it shares with its island: to enter that takes power in the island's user namespace
-local function shares(self)
-  local new = {}
-  for _, kind in ipairs(self._plan.new) do
-    new[kind] = true
-  end
-  for kind in next, new.user and self._island and self._island.handles or {} do
-    if kind ~= "user" and not new[kind] then
-      return true
-    end
-  end
-end
-
 -- how to enter: never with more than the box has
 local function place_of(self, op, level)
   if self._result or self._closed then
@@ -265,7 +252,7 @@ local function place_of(self, op, level)
     error(("%s: start it before: a program with sys_ptrace could trace what waits at the gate, "
       .. "and has no filter yet"):format(op), level + 1)
   end
-  local join = { shares(self) and self._island.handles.user or nil }
+  local join = {}
   for _, kind in ipairs(self.ns.kinds) do
     join[#join + 1] = self.ns._handles[kind]
   end

@@ -34,12 +34,11 @@ local function enters_mnt(place)
   end
 end
 
--- what exec, spawn and call have in common
+-- what exec, spawn and call have in common; and what is to be closed after the launch
 local function plan_of(op, place, o, level)
   local users = o.user and require "nsbox.user"
   local user = users and users.resolve(o.user, place.read or users.read, op)
   local plan = {
-    join = place.join,
     uid = user and user.uid or place.uid,
     gid = user and user.gid or place.gid,
     groups = not user and place.groups or nil,
@@ -56,7 +55,9 @@ local function plan_of(op, place, o, level)
   if wrong then
     require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
   end
-  return plan, user and user.home or place.home
+  local opened
+  plan.join, opened = require("nsbox.way").to(place.join)
+  return plan, opened, user and user.home or place.home
 end
 
 local function start(op, place, o, defaults, level)
@@ -65,7 +66,7 @@ local function start(op, place, o, defaults, level)
   if wrong then
     error(op .. ": " .. wrong, level + 1)
   end
-  local plan, home = plan_of(op, place, o, level + 1)
+  local plan, _ <close>, home = plan_of(op, place, o, level + 1)
   plan.argv, plan.setsid = o, place.setsid
   plan.env, plan.path = program.environment(o.env, home or "/")
   return process.start(op, plan, stream.open(o, defaults), o.timeout), o
@@ -172,7 +173,7 @@ function M.call(place, level, f, ...)
     error("call: expected a function, got a " .. type(func), level + 1)
   end
   o = schema("call"):check(o, level + 1)
-  local plan = plan_of("call", place, o, level + 1)
+  local plan, _ <close> = plan_of("call", place, o, level + 1)
   local streams = stream.open(o, stream.INHERIT)
   for name, descriptor in pairs(streams.plan) do
     plan[name] = descriptor

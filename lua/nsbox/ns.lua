@@ -286,21 +286,23 @@ local function open_handles(self, op, level)
   return self._handles
 end
 
--- a user namespace other than our own: to enter that again, the kernel refuses
-local function other_user(self)
-  local own = self.user and require("nsbox.sys.fd").stat "/proc/self/ns/user"
-  return self.user and not (own and own.ino == self.user.inode and own.dev == self.user.dev)
+-- of these, what children will be in counts
+local CHILDREN <const> = { pid = "pid_for_children", time = "time_for_children" }
+
+-- what we are in already: the kernel refuses the user namespace, and others without privilege
+local function is_own(self, kind)
+  local own = require("nsbox.sys.fd").stat("/proc/thread-self/ns/" .. (CHILDREN[kind] or kind))
+  return own and own.ino == self[kind].inode and own.dev == self[kind].dev
 end
 
 local function place_of(self, op)
   local handles, join = open_handles(self, op, 3), {}
-  local enters_user = other_user(self)
   for _, kind in ipairs(self.kinds) do
-    if kind ~= "user" or enters_user then
+    if not is_own(self, kind) then
       join[#join + 1] = handles[kind]
     end
   end
-  local root = enters_user and 0 or nil
+  local root = self.user and not is_own(self, "user") and 0 or nil
   if self._island then
     local way = self._island:way(handles)
     table.move(join, 1, #join, #way + 1, way)
