@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdio_ext.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -223,6 +224,59 @@ static int process_environ(lua_State *L)
 	return 1;
 }
 
+static int set_variable(const char *pair)
+{
+	char *name = strdup(pair), *value = name ? strchr(name, '=') : NULL;
+	int rc = -1;
+
+	if (value) {
+		*value = '\0';
+		rc = setenv(name, value + 1, 1);
+	}
+	free(name);
+	return rc;
+}
+
+/***
+Replace the environment of the caller.
+@function setenviron
+@tparam table list of `"NAME=value"`
+@treturn boolean true
+@return[2] nil, message, errno
+@see clearenv(3), setenv(3)
+*/
+static int process_setenviron(lua_State *L)
+{
+	lua_Integer n;
+	int rc;
+
+	luaL_checktype(L, 1, LUA_TTABLE);
+	n = (lua_Integer)lua_rawlen(L, 1);
+	for (lua_Integer i = 1; i <= n; i++) {
+		size_t len;
+		const char *pair;
+
+		lua_rawgeti(L, 1, i);
+		luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING, 1,
+			      "expected strings");
+		pair = lua_tolstring(L, -1, &len);
+		luaL_argcheck(L,
+			      strlen(pair) == len && pair[0] != '=' &&
+				  strchr(pair, '='),
+			      1, "expected NAME=value, without NUL bytes");
+		lua_pop(L, 1);
+	}
+
+	rc = clearenv();
+	for (lua_Integer i = 1; i <= n && rc == 0; i++) {
+		lua_rawgeti(L, 1, i);
+		rc = set_variable(lua_tostring(L, -1));
+		lua_pop(L, 1);
+	}
+
+	return nb_result(L, rc, "setenviron");
+}
+
 /***
 A clock that is never set: for time-outs and durations.
 @function clock
@@ -335,16 +389,11 @@ static int process_signal(lua_State *L)
 	return 1;
 }
 
-const luaL_Reg nb_selffuncs[] = {{"exec", process_exec},
-				 {"getpid", process_getpid},
-				 {"ids", process_ids},
-				 {"geteuid", process_geteuid},
-				 {"user", process_user},
-				 {"signal", process_signal},
-				 {"dumpable", process_dumpable},
-				 {"sethostname", process_sethostname},
-				 {"chdir", process_chdir},
-				 {"getcwd", process_getcwd},
-				 {"environ", process_environ},
-				 {"clock", process_clock},
-				 {NULL, NULL}};
+const luaL_Reg nb_selffuncs[] = {
+    {"exec", process_exec},	    {"getpid", process_getpid},
+    {"ids", process_ids},	    {"geteuid", process_geteuid},
+    {"user", process_user},	    {"signal", process_signal},
+    {"dumpable", process_dumpable}, {"sethostname", process_sethostname},
+    {"chdir", process_chdir},	    {"getcwd", process_getcwd},
+    {"environ", process_environ},   {"setenviron", process_setenviron},
+    {"clock", process_clock},	    {NULL, NULL}};

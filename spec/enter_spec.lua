@@ -3,7 +3,7 @@
 local lfs = require "lfs"
 local nsbox = require "nsbox"
 local blame = require "blame"
-local failure = blame.failure
+local failure, misuse = blame.failure, blame.misuse
 local ns = nsbox.ns
 
 local SHOW = "for k in user mnt pid net uts ipc cgroup; do readlink /proc/self/ns/$k; done"
@@ -112,6 +112,19 @@ describe("entering", function()
       return 42
     end, stdout = function(chunk) got[#got + 1] = chunk end })
     assert.equal("said", table.concat(got))
+    assert.same({ "b", "A HOME PATH TERM" }, { made:call { function(name)
+      local f <close> = io.popen "env -0 -u PWD -u _ -u OLDPWD | cut -zd= -f1 | sort -z"
+      return os.getenv(name), (f:read "a":gsub("%z$", ""):gsub("%z", " "))
+    end, "A", env = { A = "b" } } })
+    assert.is_nil(os.getenv "A")
+  end)
+
+  it("has nowhere to put what a function writes for nobody", function()
+    local made <close> = ns.new { "user", "uts" }
+    for _, case in ipairs { { "stdin", "pipe" }, { "stdout", "pipe" }, { "stderr", "capture" } } do
+      misuse(function() made:call { print, [case[1]] = case[2] } end,
+        ("call: %s: '%s' is for a program"):format(case[1], case[2]))
+    end
   end)
 
   it("outlives what it was entered by, until it is closed", function()

@@ -253,6 +253,22 @@ describe("nsbox.sys.process.spawn", function()
     end
   end)
 
+  it("replaces the environment", function()
+    local child, bytes = process.clone({}, function()
+      assert(process.setenviron { "A=b=c", "B=" })
+      local f <close> = io.popen "echo $A-$B-$HOME"
+      return f:read "l", os.getenv "A", os.getenv "B", os.getenv "PATH"
+    end)
+    local text = bytes:read(1000)
+    bytes:close()
+    require("children").ending(child)
+    assert.same({ n = 5, true, "b=c--", "b=c", "" }, table.pack(process.results(text)))
+    for _, list in ipairs { { "A" }, { "=b" }, { "A=b\0" }, { 1 } } do
+      assert.has_error(function() process.setenviron(list) end)
+    end
+    assert.is_string(os.getenv "PATH")
+  end)
+
   it("has no status while the program runs", function()
     local p, finish = hold {}
     assert.same({ n = 1 }, table.pack(p:status()))

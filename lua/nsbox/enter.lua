@@ -124,6 +124,24 @@ local function arguments(f, ...)
   return o, f[1], args
 end
 
+-- in the child: it is a copy of this script, which has another environment
+local function with_environment(f, list)
+  return function(...)
+    assert(sys.setenviron(list))
+    return f(...)
+  end
+end
+
+-- there is nobody to read them, and nothing to put them into
+local function nowhere(o)
+  for _, name in ipairs { "stdin", "stdout", "stderr" } do
+    if o[name] == "pipe" or o[name] == "capture" then
+      return ("%s: '%s' is for a program, and call returns what f does: give a function, or a file")
+        :format(name, o[name])
+    end
+  end
+end
+
 -- the bytes of the answer, all of them; another process may hold a copy of its
 -- other end, so that the end of the child is the end, too
 local function collect(handle, p)
@@ -161,7 +179,8 @@ local function answer(place, result, ok, ...)
   E.raise { op = "call", subject = place.name, cause = err, hint = false }
 end
 
---- Calls a Lua function in a forked child in a place.
+--- Calls a Lua function in a forked child in a place. It has the script's environment, unless `env`
+-- says otherwise.
 -- @tparam table place see above
 -- @tparam integer level whose line to blame
 -- @tparam function|table f or `{ f, …, PROGRAM }`
@@ -173,12 +192,17 @@ function M.call(place, level, f, ...)
     error("call: expected a function, got a " .. type(func), level + 1)
   end
   o = schema("call"):check(o, level + 1)
-  local plan, _ <close> = plan_of("call", place, o, level + 1)
+  local wrong = nowhere(o)
+  if wrong then
+    error("call: " .. wrong, level + 1)
+  end
+  local plan, _ <close>, home = plan_of("call", place, o, level + 1)
   local streams = stream.open(o, stream.INHERIT)
   for name, descriptor in pairs(streams.plan) do
     plan[name] = descriptor
   end
   func = enters_mnt(place) and shielded(func) or func
+  func = o.env and with_environment(func, (program.environment(o.env, home or "/"))) or func
   local handle, bytes, errno, step, subject = sys.clone(plan, func,
     table.unpack(args, 1, args.n))
   if not handle then
