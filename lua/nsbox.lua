@@ -31,6 +31,7 @@ local parts = {
   vxlan = { "nsbox.scope", "vxlan" },
   add = { "nsbox.scope", "add" },
   link = { "nsbox.scope", "link" },
+  nat = { "nsbox.scope", "nat" },
   sysctl = { "nsbox.scope", "sysctl" },
   dns = { "nsbox.scope", "dns" },
   net = { "nsbox.net" },

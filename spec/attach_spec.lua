@@ -511,6 +511,18 @@ describe("net of a box", function()
     end)
   end)
 
+  it("may be none", function()
+    with(function(s)
+      for _, net in ipairs { false, {} } do
+        local box <close> = s:box { net = net }
+        assert.same({}, box.links)
+        assert.equal("lo", (box:exec { "ls", "/proc/sys/net/ipv4/conf" }.stdout
+          :gsub("%w+", { all = "", default = "" }):gsub("%s", "")))
+        assert.equal(0, (nsbox.run { "true", net = net }))
+      end
+    end)
+  end)
+
   it("may be several, and of a box that runs and ends", function()
     with(function(s, br)
       local other = s:bridge { "br1", addr = "10.0.4.1/24" }

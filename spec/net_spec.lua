@@ -22,6 +22,35 @@ end
 describe("nsbox.net", function()
   needs "netns"
 
+  it("takes a scope for where that works", function()
+    netns(function()
+      local s, island <close> = nsbox.scope(), nsbox.scope { private = true }
+      s:bridge { "br0", addr = false }
+      local br = island:bridge { "lan", addr = "10.0.3.1/24" }
+      local function names(place)
+        local list = {}
+        for i, link in ipairs(nsbox.net.links(place)) do list[i] = link.name end
+        return table.concat(list, " ")
+      end
+      assert.same({ "lo br0", "lo lan" }, { names(s), names(island) })
+      assert.equal("lo\nlan\n", (island.ns:exec { "sh", "-c",
+        "ip -o link | sed 's/^[0-9]*: //; s/[:@].*//'" }.stdout))
+      assert.equal(nsbox.ns.of(island, "net").inode, island.ns.net.inode)
+      local card = br:attach(island, { "own" })
+      assert.equal("own", card.name)
+      assert.matches("own@%S+ in private island of uid %d+: 10.0.3.2/24, up", tostring(card))
+      local _, b = table.unpack(s:veth { { "v0" }, { "v1", netns = island } })
+      assert.matches(" v1", names(island))
+      assert.equal("v1", b:get().name)
+      local monitor <close> = nsbox.net.monitor { "link", netns = island }
+      b:down()
+      local event = monitor:next { timeout = 10 }
+      assert.same({ "link", "v1" }, { event.what, event.name })
+      s:close()
+      misuse(function() nsbox.net.links(s) end, "net.links: the scope is closed")
+    end)
+  end)
+
   it("lists what ip lists, in its words", function()
     netns(function()
       plan()

@@ -27,6 +27,15 @@ describe("nsbox", function()
     assert.equal(nsbox.sys._VERSION, nsbox._VERSION)
   end)
 
+  it("has every verb of a scope", function()
+    local nsbox = require "nsbox"
+    for _, verb in ipairs { "box", "netns", "bridge", "veth", "macvlan", "ipvlan", "vlan", "vxlan",
+      "add", "link", "nat", "dns", "sysctl" } do
+      assert.equal(require("nsbox.scope")[verb], nsbox[verb])
+      assert.equal("nsbox." .. verb, getmetatable(nsbox[verb]).__name)
+    end
+  end)
+
   it("has nil for what it does not know", function()
     assert.is_nil(require("nsbox").nosuchverb)
   end)

@@ -38,7 +38,7 @@ local net_schema = opts.schema("net", net_fields)
 
 --- Checks `net`, as a type for `nsbox.opts`: a bridge, `{ bridge, … }`, or a list.
 -- @param value
--- @treturn ?table[] `{ bridge, options of attach }`
+-- @treturn ?table[] `{ bridge, options of attach }`; false: an empty list
 -- @treturn[2] nil
 -- @treturn[2] string what is wrong
 function M.check_net(value)
@@ -62,7 +62,7 @@ function M.check_net(value)
     o[1], o.name = o.name, nil
     out[i] = { bridge, o }
   end
-  return out
+  return #out > 0 and out
 end
 
 -- the bridge as it is now, read once a run: its mtu, and `subnets`, its addresses with a subnet

@@ -65,6 +65,7 @@ end
 -- @param place any form of `netns`
 -- @treturn ?string nil: the caller's own
 function M.label(place)
+  place = place_forms.meant(place)
   if type(place) == "string" then
     return "netns " .. place
   elseif math.type(place) == "integer" then
@@ -76,7 +77,7 @@ function M.label(place)
   elseif pid_of(place) then
     return place.name and "box " .. place.name or "pid " .. place.pid
   end
-  return place.name and "netns " .. place.name or tostring(place)
+  return place.name and "netns " .. place.name or tostring(place._island or place)
 end
 
 local function inode_of(handle)
@@ -103,6 +104,7 @@ end
 -- @tparam[opt] nsbox.Island island that it is in, where the form does not tell
 -- @treturn nsbox.NetPlace to be closed
 function M.open(place, op, island)
+  place = place_forms.meant(place)
   local handle = place ~= nil and place_forms.open(place, "net", op) or nil
   island = type(place) == "table" and place._island or island
   local nl, message, errno = (island or here):netlink(handle)

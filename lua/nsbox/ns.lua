@@ -72,6 +72,7 @@ end
 
 -- without kinds: those that a place of this form has
 local function kinds_of(op, place, level)
+  place = require("nsbox.place").meant(place)
   if type(place) == "string" then
     local handle = not place:find("/", 1, true) and "net"
       or require("nsbox.error").check(op, place, sys.open(place))

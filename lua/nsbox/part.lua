@@ -65,7 +65,7 @@ end
 -- @param netns any form; nil: there
 -- @return a form that means the same from everywhere
 function Part:place(netns)
-  return self:ground():place(netns)
+  return self:ground():place(require("nsbox.place").meant(netns))
 end
 
 local function remove(list, value)

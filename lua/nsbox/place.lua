@@ -1,7 +1,7 @@
 --- Which namespace is meant: every form that a `netns` may have.
 --
--- A box, an ns object or a record of its list, an ns handle, a process handle,
--- an integer (a pid), a string with a slash (a path), and for network
+-- A box, an ns object or a record of its list, a scope (where it works), an ns
+-- handle, a process handle, an integer (a pid), a string with a slash (a path), and for network
 -- namespaces a name under /run/netns, as `ip netns` knows it.
 --
 -- @internal nsbox.place
@@ -28,6 +28,18 @@ local function open_box(box, kind)
   return nil, ("%s: it has no %s namespace of its own"):format(subject, kind), ENOENT
 end
 
+local function is_scope(x)
+  local meta = type(x) == "table" and getmetatable(x)
+  return type(meta) == "table" and meta.__name == "nsbox.scope"
+end
+
+--- A form that is no scope: of a scope the namespaces that it works in.
+-- @param x any form
+-- @return a form
+function M.meant(x)
+  return is_scope(x) and x.ns or x
+end
+
 -- an object's own handle stays its own: this is another one
 local function open_object(place, kind)
   if place._open then
@@ -47,6 +59,7 @@ local function open_object(place, kind)
 end
 
 local function open(place, kind)
+  place = M.meant(place)
   if type(place) == "table" then
     return open_object(place, kind)
   end
@@ -79,6 +92,8 @@ function M.check(x, kind)
       return true
     end
     return nil, ("'%s' is no path; only network namespaces have names"):format(x)
+  elseif is_scope(x) then
+    return not x._closed or nil, "the scope is closed"
   elseif type(x) == "table" and (x._handles or x.state or x.pids or x._open) then
     return true
   elseif type(x) == "userdata" and not io.type(x) and (x.id or x.pid) then

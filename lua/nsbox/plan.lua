@@ -124,7 +124,7 @@ local function seccomp(value)
 end
 
 local fields = {
-  net = { opts.by("nsbox.attach", "check_net"),
+  net = { opts.by("nsbox.attach", "check_net"), none = true,
     doc = "a bridge, { bridge, name =, INTERFACE }, or a list: networks at birth" },
   name = { host_name, doc = "identity, and default of hostname: a host name" },
   hostname = { host_name, doc = "UTS name: letters, digits, \"-\", \"_\" and \".\"" },
