@@ -241,4 +241,28 @@ describe("nsbox.net.monitor", function()
       assert.equal("late", m:next { timeout = 10 }.name)
     end)
   end)
+
+  it("tells of a device that it was made before it tells that it went", function()
+    netns(function()
+      local nl <close> = nsbox.sys.netlink.open()
+      local m <close> = nsbox.net.monitor { "link" }
+      local b = nl:batch()
+      b:link_add { "brief", kind = "bridge" }
+      b:link_add { "stays", kind = "bridge" }
+      for i = 1, 4000 do b:link_set { "stays", mtu = 1000 + i % 2 } end
+      b:link_del { "brief" }
+      assert.equal(0, (select(2, b:send())))
+      local told, kept = {}, {}
+      for event in function() return (m:next { timeout = 0 }) end do
+        kept[#kept + 1] = { event, event.action }
+        if event.name == "brief" then told[#told + 1] = event.action end
+        event.name, event.mtu = nil, nil -- it is the reader's own
+      end
+      assert(#kept < 4000, "nothing was dropped")
+      assert.equal("new del", table.concat(told, " "))
+      for _, it in ipairs(kept) do assert.equal(it[2], it[1].action) end
+      assert(nl:link_set { "stays", mtu = 1001 })
+      assert.equal(1001, m:next { timeout = 10 }.mtu)
+    end)
+  end)
 end)

@@ -88,10 +88,16 @@ local function survey(self)
   return state
 end
 
+-- who gets it may change it, and the state goes on having it
 local function push(self, record, what, action)
-  record.what, record.action = what, action
+  local event = { what = what, action = action }
+  for name, value in next, record do
+    if name ~= "what" and name ~= "action" then
+      event[name] = value
+    end
+  end
   self._last = self._last + 1
-  self._queue[self._last] = record
+  self._queue[self._last] = event
 end
 
 -- one that the kernel told of
