@@ -15,6 +15,15 @@ describe("nsbox.error", function()
     assert.equal("link.add br0: File exists (EEXIST)\n  hint: take another name", tostring(e))
   end)
 
+  it("prints no commands for a terminal that are in a name", function()
+    local err = E.new { op = "open", subject = "a\27[31mb\n\127", netns = "netns \27c",
+      code = "ENOENT", detail = "first\nsecond\27]0;x\7 ünï\xc2\x9b1m",
+      hint = "there are: \27[2J\n  and more" }
+    assert.equal("open a\\27[31mb\\10\\127 (in netns \\27c): first; second\\27]0;x\\7 ünï?1m "
+      .. "(ENOENT)\n  hint: there are: \\27[2J\n  and more", tostring(err))
+    assert.equal("a\27[31mb\n\127", err.subject)
+  end)
+
   it("prints one line only when there is no hint", function()
     local e = E.new { op = "run", detail = "strange", hint = false }
     assert.equal("run: strange", tostring(e))

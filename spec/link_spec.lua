@@ -147,6 +147,15 @@ describe("nsbox.link", function()
       end)
     end)
 
+    it("is printed without commands for a terminal", function()
+      with(function(s, nl)
+        local v = s:veth { { "cab0" }, { "cab1" } }[1]
+        assert(nl:link_set { v.index, name = "x\27[2J" })
+        assert.equal("x\\27[2J@cab1: up", tostring(v))
+        v:delete()
+      end)
+    end)
+
     it("is still it when somebody has given it another name, or address", function()
       with(function(s)
         local v = s:veth { { "cab0" }, { "cab1" } }[1]

@@ -47,6 +47,13 @@ local function short(text)
   return #text > LONGEST and text:sub(1, 60) .. "…" or text
 end
 
+-- names may be others', who may have put commands for a terminal into them
+local function printable(text, controls)
+  return (text:gsub(controls or "%c", function(c)
+    return ("\\%d"):format(c:byte())
+  end):gsub("\xc2[\x80-\x9f]", "?"))
+end
+
 -- "op subject: what (CODE)"; a cause takes the place of what is not known here
 local function headline(e)
   local where = e.op or "nsbox"
@@ -68,7 +75,7 @@ local function headline(e)
     cause = is(cause) and headline(cause) or one_line(tostring(cause))
     what = what and what .. ": " .. cause or cause
   end
-  return what and where .. ": " .. what or where .. ": failed"
+  return printable(what and where .. ": " .. what or where .. ": failed", "[^%C\t]")
 end
 
 local function first_hint(e)
@@ -84,7 +91,7 @@ function Error.__tostring(e)
   local lines = { headline(e) }
   local hint = first_hint(e)
   if hint then
-    lines[2] = "hint: " .. hint
+    lines[2] = "hint: " .. printable(hint, "[^%C\t\n]")
   end
   for _, failure in ipairs(e.undo or {}) do
     lines[#lines + 1] = "undo: " .. (is(failure) and headline(failure) or tostring(failure))
@@ -151,6 +158,12 @@ local function without_subject(message, subject)
   end
   return message
 end
+
+--- A line without what a terminal would take for a command.
+-- @tparam string text
+-- @tparam[opt="%c"] string controls a pattern of bytes
+-- @treturn string
+M.printable = printable
 
 --- Passes the values of a primitive on, or raises its failure as an Error.
 -- A lone nil (end of a file, "still running") is a value, no failure.

@@ -387,7 +387,7 @@ function Link:__tostring()
   end
   local ok, text = pcall(describe, self)
   if ok then
-    return text
+    return require("nsbox.error").printable(text)
   end
   return ("%s%s: gone"):format(self.name, self.netns and " in " .. self.netns or "")
 end
