@@ -119,6 +119,25 @@ describe("entering", function()
     assert.is_nil(os.getenv "A")
   end)
 
+  it("makes no user namespaces in a function, and says that a program may #user", function()
+    local made <close> = ns.new { "user", "uts" }
+    assert.matches("this process is not dumpable", failure(function()
+      made:call(function() nsbox.run { "true", bare = true } end)
+    end).cause.hint, 1, true)
+    assert.equal(0, (made:call(function()
+      return nsbox.run { "true", bare = true, namespaces = { "uts" } }
+    end)))
+  end)
+
+  it("says what is needed to mount a pin #user", function()
+    local made <close> = ns.new { "user", "uts" }
+    local uts <close> = ns.of(made, "uts")
+    local err = failure(function() uts:pin(tmpdir() .. "/pin") end, "EPERM")
+    assert.matches("a pin is a mount, which needs CAP_SYS_ADMIN", err.hint, 1, true)
+    err = failure(function() ns.open "/etc/passwd" end, "EINVAL")
+    assert.matches("a namespace is a file such as", err.hint, 1, true)
+  end)
+
   it("has nowhere to put what a function writes for nobody", function()
     local made <close> = ns.new { "user", "uts" }
     for _, case in ipairs { { "stdin", "pipe" }, { "stdout", "pipe" }, { "stderr", "capture" } } do

@@ -166,8 +166,11 @@ describe("a pin", function()
       spew(DIR .. "/file", "precious")
       lfs.mkdir(DIR .. "/dir")
       other:pin(DIR .. "/pin")
+      same("there is no directory /mnt/no/such: a pin makes its file, not the way to it",
+        blame.failure(function() made:pin(DIR .. "/no/such/pin") end, "ENOENT").hint)
       for _, name in ipairs { "file", "dir", "pin" } do
         local err = blame.failure(function() made:pin(DIR .. "/" .. name) end, "EEXIST")
+        same(true, err.hint:find(('nsbox.ns.unpin("%s/%s")'):format(DIR, name), 1, true) ~= nil)
         same(("pin %s/%s: File exists (EEXIST)"):format(DIR, name), tostring(err):match "^[^\n]*")
         same("pin", err.op)
         same(DIR .. "/" .. name, err.subject)
@@ -202,7 +205,8 @@ describe("a pin", function()
     inside [[
       -- a mount namespace cannot hold itself
       local own <close> = ns.of(nil, "mnt")
-      blame.failure(function() own:pin(DIR .. "/pin") end, "EINVAL")
+      local err = blame.failure(function() own:pin(DIR .. "/pin") end, "EINVAL")
+      same(true, err.hint:find("a mount namespace is pinned from an older one", 1, true) == 1)
       same(nil, lfs.attributes(DIR .. "/pin", "mode"))
     ]]
   end)

@@ -18,6 +18,7 @@ local machine = require "nsbox.machine"
 local families = {
   clone = "namespaces", unshare = "namespaces", setns = "namespaces", fork = "namespaces",
   time_offsets = "namespaces", hostname = "namespaces", lo = "namespaces", open = "namespaces",
+  pin = "namespaces", unpin = "namespaces",
   maps = "maps", uid_map = "maps", gid_map = "maps", newuidmap = "maps", newgidmap = "maps",
   subuid = "maps", subgid = "maps", setgroups = "maps", setuid = "maps", setgid = "maps",
   mount = "mounts", bind = "mounts", attr = "mounts", umount = "mounts", pivot_root = "mounts",

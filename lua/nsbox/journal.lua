@@ -25,10 +25,6 @@ Journal.__index = Journal
 
 local M = {}
 
-local function raise(op, subject, message, errno)
-  require("nsbox.error").check(op, subject, nil, message, errno)
-end
-
 local boot
 local function boot_id()
   if not boot then
@@ -90,7 +86,7 @@ local function try(op, path)
     if errno == ENOENT or errno == EISDIR or errno == ELOOP then
       return nil, "gone"
     end
-    raise(op, path, message, errno)
+    rundir.fail(op, path, message, errno)
   end
   local ok
   ok, message, errno = handle:flock()
@@ -99,7 +95,7 @@ local function try(op, path)
     if errno == EAGAIN then
       return nil, "busy"
     end
-    raise(op, path, message, errno)
+    rundir.fail(op, path, message, errno)
   elseif not still_named(handle, path) then
     handle:close()
     return nil, "gone"
@@ -111,7 +107,7 @@ local function adopt(op, name, path, handle)
   local text, message, errno = read_all(handle)
   if message then
     handle:close()
-    raise(op, path, message, errno)
+    rundir.fail(op, path, message, errno)
   elseif text == "" then -- who made it died before it was begun
     os.remove(path)
     handle:close()
@@ -208,7 +204,7 @@ function M.create(op, name)
     elseif errno == EEXIST then
       serial = serial + 1
     elseif errno ~= ENOENT and errno ~= EAGAIN then -- it was empty, and somebody removed it
-      raise(op, path, message, errno)
+      rundir.fail(op, path, message, errno)
     end
   end
 end
@@ -219,7 +215,7 @@ local function open_directory(op)
   if path then
     local dir, message, errno = fd.open(path, { "directory" })
     if not dir and errno ~= ENOENT then
-      raise(op, path, message, errno)
+      rundir.fail(op, path, message, errno)
     end
     return dir
   end
@@ -300,7 +296,7 @@ function Journal:write_text(op, text)
   local ok, message, errno = append(self._handle, text)
   if not ok then
     self._handle:truncate(self.size)
-    raise(op, self.path, message, errno)
+    rundir.fail(op, self.path, message, errno)
   end
   self.size = self.size + #text
 end

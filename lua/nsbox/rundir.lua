@@ -61,10 +61,32 @@ function M.path()
   return ("/tmp/nsbox-%d%s"):format(euid, suffix), suffix ~= ""
 end
 
+-- what to do about it, said of the directory
+local function hint_for(advice)
+  local path = M.path()
+  return ("nsbox keeps its journals in %s: %s%s"):format(path, advice, path:find "^/run/nsbox"
+    and "" or ", or set XDG_RUNTIME_DIR to a directory of your own")
+end
+
+local WRITE <const> = "this user has to be able to write there"
+local ROOM <const> = "there has to be room"
+local ADVICE <const> = { ENOTDIR = "remove what is there, it is no directory", EACCES = WRITE,
+  EPERM = WRITE, EROFS = WRITE, ENOSPC = ROOM, EDQUOT = ROOM }
+
+--- Raises that something of it cannot be read or written.
+-- @tparam string op the verb that asks
+-- @tparam string path
+-- @tparam string message
+-- @tparam integer errno
+function M.fail(op, path, message, errno)
+  local advice = ADVICE[require("nsbox.sys.errno")[errno]]
+  require("nsbox.error").raise { op = op, subject = path, errno = errno,
+    detail = message:gsub("^/[^:]*: ", ""), hint = advice and hint_for(advice) or nil }
+end
+
 local function refuse(op, path, detail)
   require("nsbox.error").raise { op = op, subject = path, code = "EPERM", detail = detail,
-    hint = "nsbox keeps its journals there and believes them: remove it, or set XDG_RUNTIME_DIR"
-      .. " to a directory of your own" }
+    hint = hint_for "it believes what is there, so remove it" }
 end
 
 --- The directory, checked.
@@ -87,7 +109,7 @@ function M.open(op, create)
     end
   end
   if not dir then
-    require("nsbox.error").check(op, path, nil, message, errno)
+    M.fail(op, path, message, errno)
   end
   local st = fd.stat(dir)
   dir:close()

@@ -43,6 +43,11 @@ local function refused(which, own, cap)
 end
 
 local function not_dumpable()
+  if not require("nsbox.sys.process").dumpable() then
+    return "this process is not dumpable, as a function that is called in a namespace is not, so "
+      .. "that nobody there can look into it: it makes no user namespaces; a program that is "
+      .. "started there may (box:exec { \"lua5.4\", … })"
+  end
   return "the child's /proc files belong to root, because it is not dumpable (it changed its "
     .. "ids or runs a program it may not read)"
 end

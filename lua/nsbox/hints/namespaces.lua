@@ -198,6 +198,35 @@ M.open = {
 }
 M.open.EPERM = M.open.EACCES
 
+function M.open.EINVAL()
+  return "a namespace is a file such as /proc/PID/ns/net, or a bind mount of one"
+end
+
+local function cannot_mount()
+  if not machine.has_cap(CAP_SYS_ADMIN) then
+    return "a pin is a mount, which needs CAP_SYS_ADMIN: root's, or in a mount namespace of "
+      .. "one's own; what is only held ends with its object"
+  end
+end
+
+M.pin = {
+  EPERM = cannot_mount,
+  EEXIST = function(context)
+    return ("a pin is a file that it makes: choose another name, or remove this one; where it "
+      .. "is a pin, nsbox.ns.unpin(\"%s\")"):format(context.subject or "…")
+  end,
+  ENOENT = function(context)
+    local dir = (context.subject or ""):match "^(.*)/"
+    return dir and dir ~= "" and not machine.exists(dir)
+      and ("there is no directory %s: a pin makes its file, not the way to it"):format(dir) or nil
+  end,
+  EINVAL = function()
+    return "a mount namespace is pinned from an older one, by a mount that is not shared with it "
+      .. "(mount --make-private)"
+  end,
+}
+M.unpin = { EPERM = cannot_mount }
+
 M.time_offsets = {
   ENOENT = function()
     return "this kernel has no time namespaces (there is no /proc/self/timens_offsets)"
