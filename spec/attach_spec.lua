@@ -473,6 +473,20 @@ describe("bridge:attach", function()
       assert.same({ "br0", "10.0.3.2" }, { netns.ip "link show master br0"[1].master, card.ip })
       sh("ip link set " .. card.peer .. " nomaster")
       assert.same({ true, false, false }, (run()))
+      -- under another name
+      sh "ip -n blue link set eth0 down name wan0; ip -n blue link set br1 name brX"
+      assert.same({ true, false, true }, (run()))
+      sh "ip link set br0 down name brY; ip -n blue link set dev b name cab1"
+      assert.same({ true, true, false }, (run()))
+      local function named(list)
+        local seen = {}
+        for i, link in ipairs(list) do seen[i] = link.ifname:gsub("^veth.*", "veth") end
+        table.sort(seen)
+        return table.concat(seen, " ")
+      end
+      assert.same({ "a br0 lo veth", "b br1 eth0 lo" }, { named(netns.ip "link"),
+        named(netns.ip "-n blue link") })
+      assert.same({ false, false, false }, (run()))
       -- the name is another namespace's, and the old one is in use yet
       local old <close> = nsbox.ns.open "blue"
       sh "ip netns del blue"

@@ -341,13 +341,14 @@ local function finish(p, ra, rb)
   end
 end
 
--- whether it is in the namespace, and on the bridge, that are meant today
+-- whether it is in the namespace, and on the bridge, that are meant today, by its name
 local function fits(p, step)
   local host <close> = p.bridge:_open "attach"
   local inside <close> = netplace.open(p.netns, "attach")
   local record = host:has(step) and inside:has(step, "peer_netns", "peer_nsinode")
     and host.nl:link_get(step.index)
-  return record and record.master == p.bridge.index
+  local card = record and record.master == p.bridge.index and inside.nl:link_get(record.peer)
+  return card and (not p.o[1] or card.name == p.o[1])
 end
 
 local function standing_object(p)

@@ -90,7 +90,7 @@ function M.make(part, o, level)
   o.netns = part:place(o.netns)
   local place <close> = netplace.open(o.netns, "bridge")
   if part:stands(place:named(o[1]), identity(o, place), function(steps)
-    return place:has(steps[1])
+    return place:holds(steps[1])
   end) then
     o.addr = addresses(part.standing.steps[1])
     local there = link.of(place, o, place:check("bridge", o[1], place.nl:link_get(o[1])))

@@ -270,7 +270,7 @@ function M.make(part, given, level)
   local base <close>, below = open_below(part, o, verb)
   local context = { kind = kind, kinds = KINDS, base = base, link = below, of = o }
   if part:stands(place:named(o[1]), identity(o, place, base, below), function(steps)
-    return place:has(steps[1])
+    return place:holds(steps[1])
   end) then
     return object_of(part, place, o, place:check(verb, o[1], place.nl:link_get(o[1])))
   end

@@ -282,6 +282,14 @@ function Place:has(step, field, inode)
   return step[field or "netns"] == self.cookie and step[inode or "nsinode"] == self.inode
 end
 
+--- Whether the device of a step is here, under its name.
+-- @tparam nsbox.Step step
+-- @treturn boolean
+function Place:holds(step)
+  local record = self:has(step) and self.nl:link_get(step.index or step.dev)
+  return record and record.name == step.dev or false
+end
+
 --- Raises what a primitive could not do here, or passes its values on.
 -- @tparam string op the verb
 -- @tparam string subject on what

@@ -100,11 +100,14 @@ local function standing_object(p)
   end
 end
 
--- whether both places are those where its ends are
+-- whether both places are those where its ends are, and have them by their names
 local function fits(p, step)
   local a <close> = netplace.open(p.ends[1].netns, "veth")
   local b <close> = netplace.open(p.ends[2].netns, "veth")
-  return a:has(step) and b:has(step, "peer_netns", "peer_nsinode")
+  local near = a:holds(step) and b:has(step, "peer_netns", "peer_nsinode")
+    and a.nl:link_get(step.index)
+  local far = near and b.nl:link_get(near.peer)
+  return far and (not p.ends[2][1] or far.name == p.ends[2][1])
 end
 
 local function identity(list)
