@@ -395,6 +395,11 @@ describe("bridge:attach", function()
         "no way leads through a link that is not up")
       misuse(function() br:detach(ns, "a b") end, "is no device name")
       misuse(function() s:bridge { "x", isolated = true } end, "unknown option 'isolated'")
+      misuse(function() br:attach(ns, { addr = "10.0.3.255/24" }) end,
+        "attach: addr: '10.0.3.255/24' is the broadcast address of its network, 10.0.3.0/24")
+      misuse(function() s:bridge { "br9", addr = "0.0.0.0/24" } end,
+        "bridge: addr: '0.0.0.0/24' is no address of a device")
+      misuse(function() br:addr "10.0.3.255/24" end, "addr: '10.0.3.255/24' is the broadcast")
       misuse(function() s:box { net = 7 } end, "box: net: argument 1: expected a bridge")
       misuse(function() s:box { net = { br, nam = "x" } } end, "(did you mean 'name'?)")
       misuse(function() s:box { net = br, namespaces = { net = false } } end,

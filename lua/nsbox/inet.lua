@@ -162,6 +162,30 @@ function M.check_addr(value)
   return value
 end
 
+--- Checks an address that a device is to have, as a type for `nsbox.opts`. The kernel takes some
+-- of IPv4 that are of no use, and one, 0.0.0.0, as if it had taken it.
+-- @param value
+-- @treturn ?string
+-- @treturn[2] nil
+-- @treturn[2] string what is wrong
+function M.check_own(value)
+  local ok, wrong = M.check_addr(value)
+  local a = ok and M.parse(value)
+  if a and a.family == "inet" then
+    local first, host = a.bytes:byte(), string.unpack(">I4", a.bytes)
+    local mask = 0xffffffff >> a.prefix
+    if host == 0 then
+      return nil, ("'%s' is no address of a device"):format(value)
+    elseif first & 0xf0 == 0xe0 then
+      return nil, ("'%s' is a multicast address"):format(value)
+    elseif a.prefix < 31 and host & mask == mask then
+      return nil, ("'%s' is the broadcast address of its network, %s/%d"):format(value,
+        M.text(M.network(a)), a.prefix)
+    end
+  end
+  return ok, wrong
+end
+
 --- Checks an address without a prefix, as a type for `nsbox.opts`.
 -- @param value
 -- @treturn ?string

@@ -61,7 +61,7 @@ function M.check_auto(value)
   if value == "auto" then
     return value
   end
-  return inet.check_addr(value)
+  return inet.check_own(value)
 end
 
 local function netns(value)
@@ -137,7 +137,7 @@ end
 M.fields = {
   { M.check_name, alone = true, doc = "its name, 15 characters at most" },
   netns = { netns, doc = "where it is made" },
-  addr = { inet.check_addr, list = true, none = true, doc = "\"10.0.3.1/24\", one or a list" },
+  addr = { inet.check_own, list = true, none = true, doc = "\"10.0.3.1/24\", one or a list" },
   mac = { M.check_mac, doc = "hardware address" },
   mtu = { "integer", min = 68, max = 65536, doc = "longest packet, in bytes" },
   up = { "boolean", default = true, doc = "it is up" },

@@ -61,6 +61,7 @@ end
 local function checked_addr(op, a, level)
   local o = addr_schema:check(a, level + 1)
   local wrong = not o[1] and "which address?" or addr_conflict(o)
+    or op == "addr" and select(2, inet.check_own(o[1]))
   if wrong then
     require("nsbox.mistake").raise(op .. ": " .. wrong, level + 1)
   end
