@@ -5,7 +5,7 @@ local fd, process = sys.fd, sys.process
 
 local EPERM <const>, ENOENT <const>, EINVAL <const>, EEXIST <const> = 1, 2, 22, 17
 
--- what the command shows; a sanitizer that runs us is nothing for it
+-- what the command shows
 local function nft_command(text)
   return (sh("nft " .. text))
 end
@@ -73,15 +73,16 @@ describe("nsbox.sys.nft", function()
       local handle <close> = assert(sys.nft.open())
       local none = handle:tables()
       local words = {}
-      for i = 1, 500 do words[i] = ("add table inet t%d; add table ip6 t%d"):format(i, i) end
+      -- an answer of two messages, the first one of 32 kB
+      for i = 1, 300 do words[i] = ("add table inet t%d; add table ip6 t%d"):format(i, i) end
       assert(handle:run(table.concat(words, "\n")))
       return none, handle:tables()
     end)
     assert.same({}, none)
-    assert.equal(1000, #some)
+    assert.equal(600, #some)
     local seen = {}
     for _, t in ipairs(some) do seen[t.family .. " " .. t.name] = true end
-    assert.is_true(seen["inet t1"] and seen["ip6 t500"])
+    assert.is_true(seen["inet t1"] and seen["ip6 t300"])
   end)
 
   it("works in another namespace, and leaves the caller where it is", function()
