@@ -20,6 +20,24 @@ local function held()
 end
 
 describe("scope:dns", function()
+  it("says what to do where /etc may not be written to #user", function()
+    needs("netns", "mount_api")
+    require "inside"({ "user", "net", "mnt" }, function()
+      sh "mount -t tmpfs tmpfs /run"
+      local here = nsbox.scope { private = false }
+      here:netns "blue"
+      local err = failure(function() here:dns("blue", "9.9.9.9") end, "EACCES")
+      assert.equal("dns /etc/netns: Permission denied (EACCES)\n  hint: the files of a name are in "
+        .. "/etc/netns, which this script may not write to; a scope with private = true has a "
+        .. "directory of its own there", tostring(err))
+      here:close()
+      local own <close> = nsbox.scope { private = true }
+      own:netns { "blue", dns = "9.9.9.9" }
+      assert.equal("nameserver 9.9.9.9\n",
+        own.ns:exec({ "cat", "/etc/netns/blue/resolv.conf" }).stdout)
+    end)
+  end)
+
   it("says what is wrong at the caller's line", function()
     local s <close> = nsbox.scope()
     misuse(function() s:dns() end, "dns: argument 1: expected a pid, a path")

@@ -13,6 +13,7 @@ local inet = require "nsbox.inet"
 local opts = require "nsbox.opts"
 
 local ENOENT <const>, EEXIST <const> = 2, 17
+local REFUSED <const> = { [1] = true, [13] = true, [30] = true } -- EPERM, EACCES, EROFS
 local DIR <const> = "/etc/netns"
 local LONGEST <const> = 253
 
@@ -173,6 +174,12 @@ end
 
 -- a name under /run/netns -------------------------------------------------------------
 
+-- root of a user namespace alone is nobody in /etc
+local function refused(errno)
+  return REFUSED[errno] and ("the files of a name are in %s, which this script may not write to; a "
+    .. "scope with private = true has a directory of its own there"):format(DIR) or nil
+end
+
 local function directory(part, op, path)
   local st = fd.stat(path)
   if st and st.type == "directory" then
@@ -181,7 +188,7 @@ local function directory(part, op, path)
   part:step("dir", { path = path }, function()
     local ok, message, errno = fd.mkdir(path, "0755")
     if not ok and errno ~= EEXIST then
-      raise(op, path, message, errno)
+      raise(op, path, message, errno, refused(errno))
     end
     st = fd.stat(path)
     return { dev = st.dev, ino = st.ino }
@@ -211,7 +218,7 @@ local function put(part, op, path, text)
     return
   end
   require("nsbox.newfile").make(part, "file", path, "0644", text, function(where, message, errno)
-    raise(op, where, message, errno)
+    raise(op, where, message, errno, refused(errno))
   end):close()
 end
 
