@@ -180,9 +180,12 @@ int nbl_index(lua_State *L, struct nbl *h, int idx, const char *what,
 	if (ioctl(h->h.fd, SIOCGIFINDEX, &ifr) < 0) {
 		int err = errno;
 
+		/* the subject names what the request is about */
 		return nb_fail(L, err,
-			       lua_pushfstring(L, "%s: %s %s", h->subject,
-					       field, ifr.ifr_name));
+			       strcmp(field, "1") == 0
+				   ? h->subject
+				   : lua_pushfstring(L, "%s: %s %s", h->subject,
+						     field, ifr.ifr_name));
 	}
 	*index = ifr.ifr_ifindex;
 	return 0;

@@ -87,6 +87,10 @@ describe("nsbox.sys.netlink links #uml", function()
       want = agrees(nl, "c")
       assert.is_nil(want.master)
       assert.is_nil(want.ifalias)
+      assert.equal("link_set nope: No such device",
+        (select(2, nl:link_set { "nope", name = "other" })))
+      assert.equal("link_set c: master nope: No such device",
+        (select(2, nl:link_set { "c", master = "nope" })))
       assert.is_true(nl:link_set { c, alias = ("x"):rep(255) })
       assert.equal(("x"):rep(255), netns.ip("link show c")[1].ifalias)
       assert.is_true(nl:link_set { "c", master = nl:index "br0" })
