@@ -45,6 +45,7 @@ describe("nsbox.pipe", function()
     assert.equal("four5", r:read "a")
     assert.equal("", r:read "a")
     assert.is_nil(r:read())
+    assert.is_nil(r:read(0)) -- as of a file
   end)
 
   it("iterates over lines, the last one without its end", function()

@@ -110,7 +110,8 @@ function Pipe:read(format, o)
   while true do
     local text
     if number then
-      text = #self._buffer >= format and take(self, format) or nil
+      -- 0 asks whether this is the end
+      text = #self._buffer >= math.max(format, 1) and take(self, format) or nil
     else
       text = formats[format](self)
     end
