@@ -47,7 +47,7 @@ static void send_bytes(lua_State *L, int fd)
 	}
 }
 
-/* true, results or false, error: encoded in a protected call of its own */
+/* true, results: encoded in a protected call of its own */
 static int encode_call(lua_State *L)
 {
 	nb_encode(L, lua_gettop(L));
@@ -63,13 +63,35 @@ static int encode_text(lua_State *L)
 	return 1;
 }
 
+static int text_of(lua_State *L)
+{
+	luaL_tolstring(L, 1, NULL);
+	return 1;
+}
+
+/* false, the error and, since metatables stay here, the text that it has by its
+ * own */
+static int encode_failure(lua_State *L)
+{
+	lua_pushboolean(L, 0);
+	lua_pushvalue(L, 1);
+	if (luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) {
+		lua_pop(L, 1);
+		lua_pushcfunction(L, text_of);
+		lua_pushvalue(L, 1);
+		if (lua_pcall(L, 1, 1, 0) != LUA_OK)
+			lua_pop(L, 1);
+	}
+	nb_encode(L, lua_gettop(L) - 1);
+	return 1;
+}
+
 /* [error] -> [bytes]; whatever a __tostring does, the child answers */
 static void encode_error(lua_State *L)
 {
-	lua_pushcfunction(L, encode_call);
-	lua_pushboolean(L, 0);
-	lua_pushvalue(L, -3);
-	if (lua_pcall(L, 2, 1, 0) == LUA_OK)
+	lua_pushcfunction(L, encode_failure);
+	lua_pushvalue(L, -2);
+	if (lua_pcall(L, 1, 1, 0) == LUA_OK)
 		return;
 	lua_pop(L, 1);
 	lua_pushcfunction(L, encode_text);
@@ -227,6 +249,7 @@ The values in the bytes that a clone's function sent.
 @return ... what the function returned
 @treturn[2] boolean false
 @return[2] the function's error
+@return[2] its text, where it has a `__tostring`
 @return[3] nil, message when the bytes are cut: the child died before
 */
 static int process_results(lua_State *L)

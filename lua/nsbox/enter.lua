@@ -167,7 +167,7 @@ local function answer(place, result, ok, ...)
   if ok then
     return ...
   end
-  local err = ...
+  local err, text = ...
   local E = require "nsbox.error"
   if ok == nil then
     E.raise { op = "call", subject = place.name, result = result,
@@ -175,6 +175,8 @@ local function answer(place, result, ok, ...)
   end
   if type(err) == "table" and err.op then
     err = E.new(err)
+  elseif type(err) == "table" and text then
+    setmetatable(err, { __tostring = function() return text end })
   end
   E.raise { op = "call", subject = place.name, cause = err, hint = false }
 end
