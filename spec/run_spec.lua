@@ -69,11 +69,18 @@ print(pcall(run, { "true" }))
 
   it("says that /proc is not mounted", function()
     needs "maps"
-    local text = inside({ "user", "mnt" }, function()
+    local texts = table.pack(inside({ "user", "mnt" }, function()
       assert(sys.mount.mount("tmpfs", "/proc", "tmpfs"))
-      return tostring(select(2, nsbox.try(run, { "true" })))
-    end)
-    assert.matches("hint: /proc is not mounted here", text)
+      local out = {}
+      for i, f in ipairs { run, nsbox.box, nsbox.netns, nsbox.ns.of, nsbox.ns.list } do
+        out[i] = tostring(select(2, nsbox.try(f, i < 4 and { "true" } or nil)))
+      end
+      return table.unpack(out)
+    end))
+    assert.equal(5, texts.n)
+    for _, text in ipairs(texts) do
+      assert.matches("hint: /proc is not mounted here", text)
+    end
   end)
 end)
 

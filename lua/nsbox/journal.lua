@@ -36,7 +36,8 @@ end
 
 -- numbers of processes mean something in one pid namespace only
 local function pid_namespace()
-  return fd.stat("/proc/self/ns/pid").ino
+  local path = "/proc/self/ns/pid"
+  return require("nsbox.error").check("scope", path, fd.stat(path)).ino
 end
 
 -- who writes from here on

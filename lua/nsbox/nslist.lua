@@ -106,6 +106,10 @@ end
 -- @treturn nsbox.NsRecord[] by kind and inode
 -- @treturn integer processes that would not let us look
 function M.read(kind)
+  if not machine.has_proc() then -- nor a namespace, then
+    require("nsbox.error").raise { op = "ns.list", subject = "/proc/", code = "ENOENT",
+      detail = "it is not mounted" }
+  end
   local wanted = kind and kind ~= "mnt" and { kind, "mnt" } or kind
   local all, unseen = require("nsbox.error").check("ns.list", nil, ns.scan(wanted))
   local pinned, records = pins(all), {}

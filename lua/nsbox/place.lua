@@ -119,6 +119,9 @@ local function hint(place, kind, errno)
     return errno == ENOENT and ("the scope works in a %s: the names there are those that it made")
       :format(tostring(place._island)) or nil
   end
+  if math.type(place) and not require("nsbox.machine").has_proc() then
+    return nil -- which the step's own hint says
+  end
   local bare = type(place) == "string" and not place:find("/", 1, true)
   if bare and errno == ENOENT and place:find("^%d+$") then
     return ("'%s' is a name under %s; a pid is a number: %s = %s"):format(place, NETNS_DIR, kind,
