@@ -334,7 +334,9 @@ describe("nsbox.box", function()
         tmpfs = "/tmp" }
       b:start()
       local err = failure(function() b:ready { file = "/tmp/there", timeout = 0 } end, "ETIMEDOUT")
-      assert.equal("ready", err.op)
+      assert.same({ "ready", "there was no /tmp/there within 0 s" }, { err.op, err.detail })
+      err = failure(function() b:ready { call = function() end, timeout = 0 } end, "ETIMEDOUT")
+      assert.equal("the function was never true within 0 s", err.detail)
       b.stdin:write "\n"
       assert.equal(b, b:ready { file = "/tmp/there" })
       assert.equal(b, b:ready { call = function() return true end })
@@ -360,7 +362,8 @@ describe("nsbox.box", function()
         ]]):format(address, port), stdin = "pipe" }
         b:start()
         local err = failure(function() b:ready { port = port, timeout = 0 } end, "ETIMEDOUT")
-        assert.equal("ready", err.op)
+        assert.same({ "ready", ("nothing listens on port %d within 0 s"):format(port) },
+          { err.op, err.detail })
         b.stdin:write "\n"
         assert.equal(b, b:ready { port = port, timeout = 60 })
         failure(function() b:ready { port = port + 1, timeout = 0 } end, "ETIMEDOUT")

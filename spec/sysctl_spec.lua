@@ -350,3 +350,23 @@ describe("a box", function()
     assert.equal("1\n0\n64\n", b:exec(FILES).stdout)
   end)
 end)
+
+describe("sysctl of a box", function()
+  needs("netns", "maps", "procmount")
+
+  it("is for what it has before its cards", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local br = s:bridge { "br0", addr = "10.0.3.1/24" }
+      local key <const> = "net.ipv4.conf.eth0.accept_local"
+      local err = failure(function() s:box { net = br, sysctl = { [key] = 1 } } end, "ENOENT")
+      assert.equal("there is no device eth0 when the box is made: scope:sysctl(box, { … }) sets "
+        .. "what its cards have", err.hint)
+      local box = s:box { net = br }
+      s:sysctl(box, { [key] = 1 })
+      assert.equal("1\n", box:exec({ "cat", "/proc/sys/net/ipv4/conf/eth0/accept_local" }).stdout)
+      err = failure(function() s:box { sysctl = { ["net.ipv4.nope"] = 1 } } end, "ENOENT")
+      assert.equal("this kernel has no /proc/sys/net/ipv4/nope", err.hint)
+    end)
+  end)
+end)

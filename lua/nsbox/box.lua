@@ -355,7 +355,8 @@ function Box:ready(o)
       return self
     elseif wait.now() >= deadline then
       require("nsbox.error").raise { op = "ready", subject = tostring(self), code = "ETIMEDOUT",
-        detail = ("not within %g s"):format(o.timeout) }
+        detail = ("%s within %g s"):format(o.port and "nothing listens on port " .. o.port
+          or o.file and "there was no " .. o.file or "the function was never true", o.timeout) }
     end
     wait.until_(function()
       return self._result

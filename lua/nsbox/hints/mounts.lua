@@ -481,6 +481,12 @@ M.write = {
     end
   end,
   ENOENT = function(context)
+    -- what a box is told is told before it has cards
+    local device = tostring(context.subject):match "^/proc/sys/net/ipv[46]/%a+/([^/]+)/"
+    if device and device ~= "all" and device ~= "default" and device ~= "lo" then
+      return ("there is no device %s when the box is made: scope:sysctl(box, { … }) sets what its "
+        .. "cards have"):format(device)
+    end
     return ("this kernel has no %s"):format(context.subject or "such setting")
   end,
 }
