@@ -10,6 +10,9 @@ describe("nsbox.wait{}", function()
   it("says what is wrong at the caller's line", function()
     misuse(function() nsbox.wait() end, "wait: expected { process or box")
     misuse(function() nsbox.wait {} end, "wait: expected { process or box")
+    misuse(function() nsbox.wait({ 3 }, 5) end, "wait: takes one table: wait { …, timeout = … }")
+    -- at a line of the script, also by try
+    misuse(function() nsbox.try(nsbox.wait, {}) end, "wait: expected { process or box")
     misuse(function() nsbox.wait { 3 } end, "wait: argument 1: expected a process or a box")
     local p <close> = program "true"
     misuse(function() nsbox.wait { p, timout = 1 } end, "wait: unknown option 'timout'")

@@ -27,6 +27,10 @@ local schema = opts.schema("box", plan.fields)
 -- those that have a name, by it, for hints
 local M = { named = setmetatable({}, { __mode = "v" }) }
 
+local function mistake(message, level)
+  require("nsbox.mistake").raise(message, level + 1)
+end
+
 local computed = {}
 
 function computed.state(self)
@@ -93,8 +97,7 @@ function M.make(part, o, level)
   o = schema:check(o, level + 1)
   local boxes = part.scope.boxes
   if o.name and boxes[o.name] then
-    require("nsbox.mistake").raise(("box: the scope has a box '%s' already"):format(o.name),
-      level + 1)
+    mistake(("box: the scope has a box '%s' already"):format(o.name), level + 1)
   end
   part.name = o.name
   local idle = #o == 0
@@ -166,11 +169,11 @@ end
 -- @raise an Error when the program cannot be started
 function Box:start()
   if self._closed then
-    error("start: the box is closed", 2)
+    mistake("start: the box is closed", 2)
   elseif not self._created then
     return self
   elseif self._options.net and self._part.scope._batch then
-    error("start: its network is made when the batch ends: start it then", 2)
+    mistake("start: its network is made when the batch ends: start it then", 2)
   end
   self._created = false
   if look(self) then
@@ -198,7 +201,7 @@ end
 -- @treturn[2] string "timeout"
 function Box:wait(o)
   if self._created and not look(self) then
-    error("wait: the box was not started", 2)
+    mistake("wait: the box was not started", 2)
   end
   local result, why = self:_wait(o, 2)
   if result and self._options.check and not result.ok then
@@ -243,13 +246,13 @@ end
 -- how to enter: never with more than the box has
 local function place_of(self, op, level)
   if self._result or self._closed then
-    error(("box %s has ended"):format(self.name or self.pid), level + 1)
+    mistake(("box %s has ended"):format(self.name or self.pid), level + 1)
   elseif look(self) then
     gone(self, op, "it has ended: ")
   end
   local p, root = self._plan, ("/proc/%d/root"):format(self.pid)
   if self._created and self._programs_filter and may_trace(p.caps) then
-    error(("%s: start it before: a program with sys_ptrace could trace what waits at the gate, "
+    mistake(("%s: start it before: a program with sys_ptrace could trace what waits at the gate, "
       .. "and has no filter yet"):format(op), level + 1)
   end
   local join = {}
@@ -338,9 +341,9 @@ function Box:ready(o)
   o = ready_schema:check(o, 2)
   local count = (o.port and 1 or 0) + (o.file and 1 or 0) + (o.call and 1 or 0)
   if count ~= 1 then
-    error("ready: when? one of port, file and call", 2)
+    mistake("ready: when? one of port, file and call", 2)
   elseif o.file and o.file:sub(1, 1) ~= "/" then
-    error("ready: file: expected an absolute path, got '" .. o.file .. "'", 2)
+    mistake("ready: file: expected an absolute path, got '" .. o.file .. "'", 2)
   end
   local deadline = wait.now() + o.timeout
   while true do

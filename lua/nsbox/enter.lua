@@ -18,6 +18,10 @@ local wait = require "nsbox.wait"
 local EAGAIN <const> = 11
 local CHUNK <const> = 65536
 
+local function mistake(message, level)
+  require("nsbox.mistake").raise(message, level + 1)
+end
+
 local M = {}
 
 local schemas = {}
@@ -64,7 +68,7 @@ local function start(op, place, o, defaults, level)
   o = schema(op):check(o, level + 1)
   local wrong = program.conflict(o, defaults == stream.CAPTURE)
   if wrong then
-    error(op .. ": " .. wrong, level + 1)
+    mistake(op .. ": " .. wrong, level + 1)
   end
   local plan, _ <close>, home = plan_of(op, place, o, level + 1)
   plan.argv, plan.setsid = o, place.setsid
@@ -191,12 +195,12 @@ end
 function M.call(place, level, f, ...)
   local o, func, args = arguments(f, ...)
   if type(func) ~= "function" then
-    error("call: expected a function, got a " .. type(func), level + 1)
+    mistake("call: expected a function, got a " .. type(func), level + 1)
   end
   o = schema("call"):check(o, level + 1)
   local wrong = nowhere(o)
   if wrong then
-    error("call: " .. wrong, level + 1)
+    mistake("call: " .. wrong, level + 1)
   end
   local plan, _ <close>, home = plan_of("call", place, o, level + 1)
   local streams = stream.open(o, stream.INHERIT)

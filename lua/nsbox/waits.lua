@@ -5,6 +5,10 @@
 local opts = require "nsbox.opts"
 local wait = require "nsbox.wait"
 
+local function mistake(message, level)
+  require("nsbox.mistake").raise(message, level + 1)
+end
+
 local M = {}
 
 local schema = {}
@@ -36,15 +40,18 @@ end
 -- @treturn nsbox.Result
 -- @treturn[2] nil
 -- @treturn[2] string "timeout"
-function M.any(o)
+function M.any(o, ...)
+  if ... ~= nil then
+    mistake("wait: takes one table: wait { …, timeout = … }", 2)
+  end
   if type(o) ~= "table" or #o == 0 then
-    error("wait: expected { process or box, …, timeout = }", 2)
+    mistake("wait: expected { process or box, …, timeout = }", 2)
   end
   for i, x in ipairs(o) do
     if type(x) ~= "table" or not x._want then
-      error(("wait: argument %d: expected a process or a box, got a %s"):format(i, type(x)), 2)
+      mistake(("wait: argument %d: expected a process or a box, got a %s"):format(i, type(x)), 2)
     elseif x._created then
-      error(("wait: argument %d: the box was not started"):format(i), 2)
+      mistake(("wait: argument %d: the box was not started"):format(i), 2)
     end
   end
   local named = {}
