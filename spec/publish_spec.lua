@@ -225,6 +225,32 @@ describe("publish", function()
     end)
   end)
 
+  it("is refused what another scope has of one address, or of all", function()
+    netns(function()
+      local w <close> = world.make {}
+      w:serve(w.web, "tcp", "::", 81, "web")
+      w.cards.web:publish { "9000:81", "203.0.113.1:9001:81" }
+      local other <close> = nsbox.scope()
+      local bridge = other:bridge { "br1", addr = "10.0.4.1/24" }
+      local place <close> = nsbox.ns.new { "net" }
+      local card = bridge:attach(place)
+      for _, port in ipairs { "203.0.113.1:9000:81", "9001:81" } do
+        local err = failure(function() card:publish(port) end)
+        assert.same({ "EADDRINUSE", port }, { err.code, err.subject })
+        assert.matches("^another scope publishes 900%d/tcp already, to 10.0.3.2:81$", err.detail)
+      end
+      -- and a free one is none of these
+      card:publish { "203.0.113.1:9000-9002:81", "127.0.0.1:9001:82" }
+      assert.equal(9002, card.published[1].port)
+      w.cards.db:publish "9001-9003:81"
+      assert.equal(9003, w.cards.db.published[1].port)
+      assert.same({ "127.0.0.1 . tcp . 9001 : 10.0.4.2 . 82",
+        "203.0.113.1 . tcp . 9002 : 10.0.4.2 . 81" }, maps().at4)
+      assert.equal("web 203.0.113.9", w:ask(w.internet, "tcp", "203.0.113.1", 9000))
+      other:close()
+    end)
+  end)
+
   it("has no address to lead to, and says so", function()
     netns(function()
       local s <close> = nsbox.scope()

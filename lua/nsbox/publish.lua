@@ -60,6 +60,24 @@ local function key_of(protocol, number, addr)
     or ("%s . %d"):format(protocol, number)
 end
 
+-- Where a table leads a port, or one that it overlaps: the same port of every address. Of two
+-- tables the older one goes first, also where its port is the more general one.
+local function overlap(sets, v, protocol, number, addr)
+  local every, at = sets["any" .. v] or {}, sets["at" .. v] or {}
+  local key = key_of(protocol, number)
+  if every[key] or addr then
+    return every[key] or at[key_of(protocol, number, addr)]
+  elseif not sets.ports then
+    sets.ports = {}
+    for _, version_ in ipairs { "4", "6" } do
+      for one, target in next, sets["at" .. version_] or {} do
+        sets.ports[version_ .. " " .. one:match "^%S+ %. (.*)$"] = target
+      end
+    end
+  end
+  return sets.ports[v .. " " .. key]
+end
+
 -- the addresses of a card that a port leads to, one of each version at most
 local function targets(it, port)
   local found, v = {}, port.addr and version(port.addr)
@@ -126,23 +144,22 @@ end
 
 -- one that nobody has
 local function choose(run, it, port, addr, found)
-  if not run.loaded then
-    run.loaded = true
-    for _, sets in next, tables(nftable.handle(it.place, "publish")) do
-      for _, v in ipairs { "4", "6" } do
-        for _, set in ipairs { "any", "at" } do
-          for key in next, sets[set .. v] or {} do
-            run.keys[v .. " " .. key] = true
-          end
+  run.tables = run.tables or tables(nftable.handle(it.place, "publish"))
+  local function is_taken(number)
+    for _, sets in next, run.tables do
+      for v in next, found do
+        if overlap(sets, v, port.protocol, number, addr) then
+          return true
         end
       end
     end
+    return conflict(run, port, number, addr, found)
   end
   local first, last = port.first or FIRST, port.last or LAST
   local from = port.first and first or math.random(first, last)
   for i = 0, last - first do
     local number = first + (from - first + i) % (last - first + 1)
-    if not conflict(run, port, number, addr, found) then
+    if not is_taken(number) then
       return number
     end
   end
@@ -167,7 +184,8 @@ local function elements(run, it)
       owned[set] = owned[set] or {}
       table.insert(owned[set], ("%s : %s . %d"):format(key, target, port.to))
       run.keys[v .. " " .. key] = true
-      it.keys[#it.keys + 1] = { set = set, key = key, port = port, number = number }
+      it.keys[#it.keys + 1] = { set = set, key = key, port = port, number = number, version = v,
+        addr = addr }
     end
     if port.protocol == "udp" then
       run.udp = run.udp or {}
@@ -272,10 +290,19 @@ end
 
 -- who publishes it already -----------------------------------------------------------
 
-local function find_key(list, sets)
+-- in the scope's own table a port of one address goes before that of all, and both may be
+local function equal(sets, entry)
+  return sets[entry.set] and sets[entry.set][entry.key]
+end
+
+local function foreign(sets, entry)
+  return overlap(sets, entry.version, entry.port.protocol, entry.number, entry.addr)
+end
+
+local function find_key(list, sets, find)
   for _, it in ipairs(list) do
     for _, entry in ipairs(it.keys) do
-      local there = sets[entry.set] and sets[entry.set][entry.key]
+      local there = find(sets, entry)
       if there then
         return it, entry, there
       end
@@ -296,8 +323,8 @@ local function name_scope(name)
   return "another scope"
 end
 
-local function taken(err, list, sets, whose, name)
-  local it, entry, there = find_key(list, sets)
+local function taken(err, list, sets, find, whose, name)
+  local it, entry, there = find_key(list, sets, find)
   if not it then
     return false
   end
@@ -323,18 +350,18 @@ local function publish(list)
   nftable.add(place, "publish", { "publish" }, items, {
     explain = function(err, name)
       if err.code == "EEXIST" then
-        taken(err, list, nftable.read(nft:run("list table inet " .. name) or ""), function()
-          return "this scope"
-        end)
+        taken(err, list, nftable.read(nft:run("list table inet " .. name) or ""), equal,
+          function()
+            return "this scope"
+          end)
       end
     end,
     -- Another user may do the same at this moment: each looks when its own is there.
-    -- What is in an older table goes before what is in ours.
     verify = function(name)
       for other, sets in next, tables(nft, name) do
         local err = require("nsbox.error").new { op = "publish", netns = place.label,
           code = "EEXIST", hint = false }
-        if taken(err, list, sets, name_scope, other) then
+        if taken(err, list, sets, foreign, name_scope, other) then
           return err
         end
       end
