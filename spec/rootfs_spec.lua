@@ -584,6 +584,16 @@ zero
     assert.matches("which is to be the root", err.hint)
     err = failure(function() nsbox.run { "sh", rootfs = root .. "/bin/busybox" } end, "ENOTDIR")
     assert.matches("cannot be the root", err.hint)
+    local loop = tmpdir() .. "/loop"
+    assert(lfs.link(loop, loop, true))
+    for _, o in ipairs { { rootfs = loop }, { rootfs = root, bind = loop .. ":/mnt" } } do
+      o[1] = "sh"
+      err = failure(function() nsbox.run(o) end, "ELOOP")
+      assert.same({ loop, loop .. " is, or is below, a symbolic link that leads in a circle" },
+        { err.subject, err.hint })
+    end
+    err = failure(function() sh_in(root, "true", { tmpfs = "/dev/null" }) end, "EINVAL")
+    assert.equal("/dev/null is no directory, and a file system is mounted on one", err.hint)
   end)
 
   it("is one where a filter of the caller's refuses to copy mounts, too", function()
@@ -779,6 +789,13 @@ describe("overlay", function()
       assert.equal(root .. "/nope", failure(function()
         sh_in(root .. "/nope", "true", { overlay = "tmp" })
       end, "ENOENT").subject)
+      lfs.mkdir(dir .. "/lower/below")
+      for _, lower in ipairs { { "/lower", "/lower" }, { "/lower", "/lower/below" } } do
+        local err = failure(function()
+          sh_in(root, "true", { overlay = { lower = { dir .. lower[1], dir .. lower[2] } } })
+        end, "ELOOP")
+        assert.matches("^two of the directories of the overlay are one, or one", err.hint)
+      end
     end)
 
     it("is mounted as any other root", function()

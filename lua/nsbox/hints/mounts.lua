@@ -176,6 +176,10 @@ local function mount_invalid(context)
       .. "overlay itself, no network file system; work has to be empty, but for what an overlay "
       .. "left there"
   end
+  local there = machine.stat(context.subject or "")
+  if there and there.type ~= "directory" then
+    return ("%s is no directory, and a file system is mounted on one"):format(context.subject)
+  end
   return unmapped_option(context) or "the file system does not know these options, or a bind of "
     .. "a tree with mounts of the parent user namespace in it is not recursive (\"rec\")"
 end
@@ -194,6 +198,15 @@ local function unmakeable(context)
   local root, path = own_root(context), context.subject
   if root and path and path ~= root and not machine.exists(root .. "/" .. path) then
     return ("%s is missing in %s, and the box's root may not make it there"):format(path, root)
+  end
+end
+
+-- whether what could not be mounted is the root that an overlay makes
+local function is_overlay(context)
+  for _, mount in ipairs(context.mounts or {}) do
+    if type(mount) == "table" and mount.type == "overlay" and mount.root then
+      return context.subject == mount.target
+    end
   end
 end
 
@@ -217,7 +230,10 @@ local common = {
   end,
   ELOOP = function(context)
     local root = own_root(context)
-    if root and (context.subject or ""):find "^/etc/" then
+    if is_overlay(context) then
+      return "two of the directories of the overlay are one, or one of them is in another: rootfs, "
+        .. "lower, upper and work are directories of their own"
+    elseif root and (context.subject or ""):find "^/etc/" then
       return ("%s in %s is, or is below, a symbolic link that leads in a circle"):format(
         context.subject, root)
     elseif root then
@@ -312,6 +328,14 @@ local function bind_missing(context)
   return missing(context)
 end
 
+local function bind_loop(context)
+  local path = context.subject
+  if path and (path == own_root(context) or bind_end(context) == "source") then
+    return ("%s is, or is below, a symbolic link that leads in a circle"):format(path)
+  end
+  return common.ELOOP(context)
+end
+
 local function bind_mismatch(context)
   local _, source = bind_end(context)
   local from, to = source and machine.stat(source), machine.stat(context.subject or "")
@@ -355,6 +379,7 @@ M.bind = with_common {
   ENOENT = bind_missing,
   ENOTDIR = bind_not_directory,
   EACCES = bind_denied,
+  ELOOP = bind_loop,
   EINVAL = function(context)
     return bind_mismatch(context) or "a tree with mounts of the parent user namespace in it can "
       .. "be bound only with all of them (recursive, \"rec\"); an unbindable one not at all"
