@@ -553,6 +553,7 @@ describe("net of a box", function()
       local _, result = nsbox.run { "ip", "-o", "-4", "addr", "show", "dev", "eth0", net = br,
         stdout = "capture" }
       assert.truthy(result.stdout:find("inet 10.0.3.", 1, true))
+      assert.equal(0, (nsbox.run { "true", net = {} }))
       assert.equal(3, #ports())
     end)
   end)

@@ -82,6 +82,7 @@ describe("nsbox.binds", function()
     for value, want in pairs {
       [1] = "DIR or { DIR", tmp = "absolute path", [{ "/a", size = "x" }] = "size",
       [{ "/a", mode = "9" }] = "mode", [{ { "/a", perm = "1" } }] = "unknown option 'perm'",
+      [{ "/b", size = 0 }] = "0 is no limit", [{ "/b", size = "0K" }] = "0 is no limit",
     } do
       local list, message = binds.check_tmpfs(value)
       assert.is_nil(list)

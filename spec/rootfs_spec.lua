@@ -567,7 +567,7 @@ zero
     assert.equal("1:5\n", (sh_in(root, "stat -c %t:%T /dev/more/zero",
       { bind = "/dev/zero:/dev/more/zero" })))
     local out = sh_in(root, "ls /dev; head -c 4 /dev/zero | wc -c",
-      { devices = { "/dev/full", "/dev/zero" }, bare = true })
+      { devices = { "/dev/full", "/dev/zero", "/dev/zero" }, bare = true })
     assert.equal("full\nzero\n4\n", out)
     assert.equal("/dev/nope", failure(function()
       sh_in(root, "true", { devices = "/dev/nope" })
@@ -891,7 +891,11 @@ end)
 
 describe("nsbox.rootfs.unpack", function()
   it("says what it was given", function()
-    misuse(function() nsbox.rootfs.unpack() end, "argument 1: expected a path, got boolean")
+    misuse(function() nsbox.rootfs.unpack() end, "argument 1: expected a path, got nothing")
+    misuse(function() nsbox.rootfs.unpack("/x", false) end, "argument 2: expected a path, got fal")
+    -- it would be cut there
+    misuse(function() nsbox.rootfs.unpack("/x\0.tar", "/y") end, "'/x\\0.tar' contains a NUL")
+    misuse(function() nsbox.rootfs.unpack("/x", "/y\0") end, "argument 2: '/y\\0' contains a NUL")
     misuse(function() nsbox.rootfs.unpack("/x", "") end, "argument 2: expected a path, got an")
     misuse(function() nsbox.rootfs.unpack("/x", "/y", {}) end, "and no options")
   end)

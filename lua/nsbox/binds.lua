@@ -155,6 +155,7 @@ local function one_tmpfs(t)
   local size, mode = t.size, t.mode or "1777"
   if dir and size then
     size, message = units.size(size, {})
+    message = size == 0 and "size: 0 is no limit to the kernel; say how much, or nothing" or message
   end
   if dir and not message then
     mode, message = units.mode(mode)

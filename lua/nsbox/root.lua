@@ -125,8 +125,8 @@ local function add_wishes(list, o, plan, binds)
   for i, b in ipairs(o.bind or {}) do
     append(list, { place = binds[i], target = b.to, make = true, set = with_ro(set, b.ro) })
   end
-  for _, path in ipairs(o.devices or {}) do
-    append(list, { place = binds[path], target = path, make = true,
+  for i, path in ipairs(o.devices or {}) do
+    append(list, { place = binds.devices[i], target = path, make = true,
       set = { "nosuid", "noexec" } })
   end
 end
@@ -146,9 +146,10 @@ end
 
 local function sources_of_wishes(list, plan, o, who, op, opened)
   local binds = require("nsbox.binds").take(list, plan, o.bind, who, op, opened)
-  for _, path in ipairs(o.devices or {}) do
+  binds.devices = {}
+  for i, path in ipairs(o.devices or {}) do
     check_device(path, op)
-    binds[path] = append(list, { grab = path })
+    binds.devices[i] = append(list, { grab = path })
   end
   return binds
 end

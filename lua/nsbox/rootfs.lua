@@ -95,14 +95,19 @@ end
 -- @treturn string dir
 -- @raise an `nsbox.Error` with what tar says; what it wrote until then stays
 function M.unpack(tarball, dir, ...)
-  for i, value in ipairs { tarball or false, dir or false } do
-    if type(value) ~= "string" or value == "" then
-      error(("rootfs.unpack: argument %d: expected a path, got %s"):format(i,
-        type(value) == "string" and "an empty string" or type(value)), 2)
+  local mistake = require "nsbox.mistake"
+  local given = { tarball, dir }
+  for i = 1, 2 do
+    local path = given[i]
+    local wrong = type(path) ~= "string" and mistake.expected("a path", path)
+      or path == "" and "expected a path, got an empty string"
+      or path:find("\0", 1, true) and mistake.nul(path)
+    if wrong then
+      mistake.raise(("rootfs.unpack: argument %d: %s"):format(i, wrong), 2)
     end
   end
   if select("#", ...) > 0 then
-    error("rootfs.unpack: takes an archive and a directory, and no options", 2)
+    mistake.raise("rootfs.unpack: takes an archive and a directory, and no options", 2)
   end
   local file <close>, option = open(tarball)
   local lfs = require "lfs"

@@ -12,7 +12,8 @@ local schema = opts.schema("run", plan.fields)
 
 -- with a network, or names, there is more to undo than a process
 local function connected(given, o)
-  local bridge = o.net and o.net[1][1]
+  local first = o.net and o.net[1]
+  local bridge = first and first[1]
   local scope <close> = require("nsbox.scope").new { _here = true,
     _island = bridge and bridge._part and bridge._part.scope._island }
   local box = scope:_make("box", given, 3)
