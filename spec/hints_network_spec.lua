@@ -257,7 +257,7 @@ describe("hints on networks", function()
   end)
 
   it("EINVAL: a long value of a setting, in short", function()
-    needs "netns"
+    needs("netns", "sysctl")
     netns(function()
       local s <close> = nsbox.scope()
       local err = failure(function()

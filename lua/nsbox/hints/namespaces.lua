@@ -195,12 +195,11 @@ M.open = {
     return kind and not machine.exists("/proc/self/ns/" .. kind)
       and ("this kernel has no %s namespaces"):format(kind) or nil
   end,
+  EINVAL = function()
+    return "a namespace is a file such as /proc/PID/ns/net, or a bind mount of one"
+  end,
 }
 M.open.EPERM = M.open.EACCES
-
-function M.open.EINVAL()
-  return "a namespace is a file such as /proc/PID/ns/net, or a bind mount of one"
-end
 
 local function cannot_mount()
   if not machine.has_cap(CAP_SYS_ADMIN) then
