@@ -84,6 +84,58 @@ describe("nat", function()
     end)
   end)
 
+  it("is of one address, too, and no more when it is closed", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local _ <close> = s:nat "10.9.0.0/16"
+      for _, o in ipairs { "10.5.5.5/32", { "10.5.5.6/32", out = "lo" }, "fd00:5::/128" } do
+        local before = select(2, tables())
+        s:nat(o):close()
+        assert.same(before, select(2, tables()))
+        s:nat(o):close()
+      end
+      s:nat "10.5.5.5/32"
+      s:close()
+      assert.equal(0, (tables()))
+    end)
+  end)
+
+  it("is of networks in one another, and forgets those that are gone", function()
+    netns(function()
+      local s <close> = nsbox.scope()
+      local function networks()
+        local list = {}
+        for i, entry in ipairs(select(2, tables()).within4 or {}) do
+          local prefix = entry.concat[1].prefix
+          list[i] = ("%s/%d"):format(prefix.addr, prefix.len)
+        end
+        table.sort(list)
+        return table.concat(list, " ")
+      end
+      s:nat "10.9.0.0/16"
+      local all = s:nat "0.0.0.0/0"
+      assert.equal("0.0.0.0/0 10.9.0.0/16", networks())
+      all:close()
+      assert.equal("10.9.0.0/16", networks())
+      -- a bridge that makes place for a larger one
+      s:bridge({ "br0", addr = "10.0.3.1/24", nat = true }):close()
+      local bridge = s:bridge { "br0", addr = "10.0.0.1/16", nat = true }
+      assert.equal("10.0.0.0/16 10.9.0.0/16", networks())
+      -- and a card that is in a part of it
+      local place <close> = nsbox.ns.new { "net" }
+      local card = bridge:attach(place, { addr = "10.0.7.2/24", gateway = false })
+      card:publish "8080:80"
+      assert.equal("10.0.0.0/16 10.9.0.0/16", networks())
+      s:nat { "10.0.8.0/24", out = "lo" }
+      assert.equal("10.0.0.0/16 10.9.0.0/16", networks())
+      card:close()
+      bridge:close()
+      assert.equal("10.0.8.0/24 10.9.0.0/16", networks())
+      s:close()
+      assert.equal(0, (tables()))
+    end)
+  end)
+
   it("goes on, with what it needs, when it is released", function()
     netns(function()
       local s <close> = nsbox.scope()

@@ -159,6 +159,8 @@ local function translate(part, place, netns, op, subnets, out, device, trusted)
   end
   for _, subnet in ipairs(subnets) do
     local f = inet.version(subnet)
+    -- as nft shows it, which is how it is found again
+    subnet = subnet:gsub(f == "4" and "/32$" or "/128$", "")
     add(more, "within" .. f, ("%s . %s"):format(subnet, subnet))
     if out then
       add(owned, "out" .. f, ('%s . "%s"'):format(subnet, out))

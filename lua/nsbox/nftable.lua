@@ -9,9 +9,12 @@
 --
 -- @internal nsbox.nftable
 
+local inet = require "nsbox.inet"
 local parts = require "nsbox.part"
 
 local M = {}
+
+local EEXIST <const> = 17
 
 --- The sets whose elements are somebody's. What is in the others goes with the table: it says
 -- how a network is, not what is done to it.
@@ -179,6 +182,102 @@ function M.read(text)
   return sets
 end
 
+-- networks ------------------------------------------------------------------------
+
+-- nft leaves out the prefix of an address alone
+local function network_of(element)
+  local net = inet.parse(element:match "^%S+")
+  net.prefix = net.prefix or #net.bytes * 8
+  return net
+end
+
+local function is_in(inner, outer)
+  return inner.prefix >= outer.prefix and inet.contains(outer, inner)
+end
+
+-- The kernel takes no network into a set that begins or ends within another one. Of two that are
+-- in one another the wider one says all: what is to be added then, and taken out before; nil: as
+-- it was, nothing is in the way
+local function widened(sets, more)
+  local add, gone, any = {}, {}, false
+  for set, list in next, more do
+    add[set] = list
+    if set:find "^within" then
+      local there = table.move(list, 1, #list, 1, {})
+      for element in next, sets[set] or {} do
+        there[#there + 1] = element
+      end
+      add[set] = {}
+      for i, element in ipairs(there) do
+        local net, wider = network_of(element), false
+        for _, other in ipairs(there) do
+          wider = wider or other ~= element and is_in(net, network_of(other))
+        end
+        any = any or wider
+        if wider and i > #list then
+          gone[set] = gone[set] or {}
+          table.insert(gone[set], element)
+        elseif not wider and i <= #list then
+          table.insert(add[set], element)
+        end
+      end
+      add[set] = add[set][1] and add[set] or nil
+    end
+  end
+  if any then
+    return add, gone
+  end
+end
+
+-- the networks that are to be in a set: those that are translated, and those in which a card is
+-- that a port leads to; `there`: what is in it
+local function needed(sets, v, there)
+  local found = {}
+  for _, set in ipairs { "nat", "out" } do
+    for element in next, sets[set .. v] or {} do
+      local subnet = element:match "^%S+"
+      found[("%s . %s"):format(subnet, subnet)] = true
+    end
+  end
+  for element in next, there do
+    for _, set in ipairs { "any", "at" } do
+      for _, target in next, sets[set .. v] or {} do
+        found[element] = found[element]
+          or inet.contains(network_of(element), inet.parse(target:match "^%S+")) or nil
+      end
+    end
+  end
+  return found
+end
+
+-- what of the networks is nobody's any more, into `gone`; what takes its place
+local function narrowed(sets, gone)
+  local add = {}
+  for _, v in ipairs { "4", "6" } do
+    local set = "within" .. v
+    local there = sets[set] or {}
+    local found = needed(sets, v, there)
+    for element in next, there do
+      if not found[element] then
+        gone[set] = gone[set] or {}
+        table.insert(gone[set], element)
+        there[element] = nil
+      end
+    end
+    for element in next, found do
+      local covered = there[element] ~= nil
+      for other in next, there do
+        covered = covered or is_in(network_of(element), network_of(other))
+      end
+      if not covered then
+        add[set] = add[set] or {}
+        table.insert(add[set], element)
+      end
+    end
+  end
+  return add
+end
+
 ---@class nsbox.NftItem
 ---@field part nsbox.Part
 ---@field owned table set → list of elements: what is added; EEXIST when one is there
@@ -229,11 +328,19 @@ function M.add(place, op, features, items, how)
     plans[i] = { item.part, "nft", place:mark { table = name, elements = encode(item.owned),
       text = item.text } }
   end
-  local text = table.concat({ base(name, features), elements("add", name, more),
-    elements("create", name, owned) }, "\n")
+  local function transaction(add, gone)
+    return nft:run(table.concat({ base(name, features), elements("delete", name, gone),
+      elements("add", name, add), elements("create", name, owned) }, "\n"))
+  end
   local err
   parts.steps(plans, function(steps)
-    local ok, message, errno = nft:run(text)
+    local ok, message, errno = transaction(more, {})
+    if not ok and errno == EEXIST then
+      local add, gone = widened(M.read(nft:run("list table inet " .. name) or ""), more)
+      if add then
+        ok, message, errno = transaction(add, gone)
+      end
+    end
     if not ok then
       err = failure(place, op, items[1].text, message, errno)
     elseif how and how.verify then
@@ -282,7 +389,9 @@ function M.remove(nft, name, steps)
   for set in next, M.OWNED do
     if next(sets[set] or {}) then
       if next(gone) then
-        local ok, message, errno = nft:run(elements("delete", name, gone))
+        local add = narrowed(sets, gone)
+        local ok, message, errno = nft:run(elements("delete", name, gone) .. "\n"
+          .. elements("add", name, add))
         return ok and true, message, errno
       end
       return true
