@@ -135,6 +135,18 @@ describe("a stream", function()
     end
   end)
 
+  it("may have the box closed in which its program is", function()
+    for _, verb in ipairs { "exec", "call" } do
+      local box = nsbox.box {}
+      local function close(chunk) return chunk and box:close() end
+      local ok, result = pcall(box[verb], box, verb == "exec"
+        and { "sh", "-c", "echo; sleep 60", stdout = close }
+        or { function() print() io.stdout:flush() sys.fd.poll({}, 60) end, stdout = close })
+      result = ok and result or result.result
+      assert.equal("KILL", result.signal)
+    end
+  end)
+
   it("feeds an input, also an empty and a large one", function()
     assert.equal("abc", (output { "cat", input = "abc" }))
     assert.equal("", (output { "cat", input = "" }))

@@ -243,6 +243,15 @@ local function may_trace(caps)
   end
 end
 
+-- what was started in it, by exec and call, too: another coroutine may close the box meanwhile
+local function remember(self, p)
+  local spawned = { p }
+  for _, other in ipairs(self._spawned or {}) do
+    spawned[#spawned + 1] = not (other._result or other._closed) and other or nil
+  end
+  self._spawned = spawned
+end
+
 -- how to enter: never with more than the box has
 local function place_of(self, op, level)
   if self._result or self._closed then
@@ -267,6 +276,9 @@ local function place_of(self, op, level)
     caps = p.caps, no_new_privs = p.no_new_privs, seccomp = self._programs_filter,
     limits = (p.rlimits or p.oom_score_adj or p.nice or p.affinity) and p,
     home = self._home,
+    started = function(launched)
+      remember(self, launched)
+    end,
     own_root = self._options.rootfs ~= nil,
     read = function(path)
       local dir <close> = require("nsbox.sys.fd").open(root, { "path", "directory" })
@@ -288,11 +300,6 @@ end
 -- @treturn nsbox.Process
 function Box:spawn(o)
   local p = require("nsbox.enter").spawn(place_of(self, "spawn", 2), o, 2)
-  local spawned = { p }
-  for _, other in ipairs(self._spawned or {}) do
-    spawned[#spawned + 1] = not (other._result or other._closed) and other or nil
-  end
-  self._spawned = spawned
   return p
 end
 
@@ -374,8 +381,7 @@ function Box:_reap()
   for _, p in ipairs(spawned) do
     -- a forked child never ends what its parent started
     if not (p._result or p._closed) and require("nsbox.sys.process").getpid() == p._parent then
-      p._handle:kill "KILL"
-      p:wait()
+      p:_kill()
     end
   end
 end

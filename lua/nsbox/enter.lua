@@ -2,7 +2,8 @@
 --
 -- A place says what to enter and with how much power:
 -- `{ join = handles, uid, gid, groups, trygroups, caps, no_new_privs, seccomp, home,
--- read, name, own_root, limits }`; `limits` has what `nsbox.limits` adds.
+-- read, name, own_root, limits }`; `limits` has what `nsbox.limits` adds, and
+-- `started` is told of each process.
 --
 -- setns(2), nsenter(1)
 --
@@ -73,7 +74,11 @@ local function start(op, place, o, defaults, level)
   local plan, _ <close>, home = plan_of(op, place, o, level + 1)
   plan.argv, plan.setsid = o, place.setsid
   plan.env, plan.path = program.environment(o.env, home or "/")
-  return process.start(op, plan, stream.open(o, defaults), o.timeout), o
+  local p = process.start(op, plan, stream.open(o, defaults), o.timeout)
+  if place.started then
+    place.started(p)
+  end
+  return p, o
 end
 
 --- Starts a program in a place, and does not wait for it.
@@ -216,6 +221,9 @@ function M.call(place, level, f, ...)
     require("nsbox.error").spawn_failed("call", plan, bytes, errno, step, subject)
   end
   local p <close> = process.adopt(handle, streams, o.timeout, nil, nil, plan.seccomp)
+  if place.started then
+    place.started(p)
+  end
   local text = collect(bytes, p)
   local result = p:wait()
   return answer(place, result, sys.results(text))

@@ -227,6 +227,14 @@ function Process:close()
   end
 end
 
+--- Kills it and takes its end at once; what is left of its streams can be read.
+function Process:_kill()
+  if is_ours_to_end(self) then
+    self._handle:kill "KILL"
+    await(self)
+  end
+end
+
 --- The same, for a program that has something to take away itself: it is asked first.
 -- @tparam string signal
 -- @tparam number seconds until it is killed
