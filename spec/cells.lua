@@ -388,7 +388,10 @@ local function main()
     return a.place < b.place
   end)
 
-  jobs = jobs or (tonumber((output "nproc")) or 1) + 1
+  local processors = tonumber((output "nproc")) or 1
+  jobs = jobs or processors + 1
+  -- what they take from each other is not theirs
+  slow = slow * math.max(1, math.min(jobs, #waiting) / processors)
   local running = {}
   while #waiting > 0 or #running > 0 do
     while #running < jobs and #waiting > 0 do
