@@ -584,7 +584,8 @@ zero
     assert.matches("which is to be the root", err.hint)
     err = failure(function() nsbox.run { "sh", rootfs = root .. "/bin/busybox" } end, "ENOTDIR")
     assert.matches("cannot be the root", err.hint)
-    local loop = tmpdir() .. "/loop"
+    local dir = tmpdir()
+    local loop = dir .. "/loop"
     assert(lfs.link(loop, loop, true))
     for _, o in ipairs { { rootfs = loop }, { rootfs = root, bind = loop .. ":/mnt" } } do
       o[1] = "sh"
@@ -592,6 +593,12 @@ zero
       assert.same({ loop, loop .. " is, or is below, a symbolic link that leads in a circle" },
         { err.subject, err.hint })
     end
+    local hint = inside({ "user", "mnt" }, function()
+      assert(sys.mount("tmpfs", dir, "tmpfs", {}, "nr_inodes=1"))
+      return failure(function() nsbox.run { "sh", rootfs = dir } end, "ENOSPC").hint
+    end)
+    assert.equal(("is missing in %s and cannot be made there: its file system is full "
+      .. "(df, df -i)"):format(dir), (hint:gsub("^/%a+ ", "")))
     err = failure(function() sh_in(root, "true", { tmpfs = "/dev/null" }) end, "EINVAL")
     assert.equal("/dev/null is no directory, and a file system is mounted on one", err.hint)
   end)
@@ -796,6 +803,12 @@ describe("overlay", function()
         end, "ELOOP")
         assert.matches("^two of the directories of the overlay are one, or one", err.hint)
       end
+      -- mounts that came from elsewhere cannot be taken apart
+      local hint = inside({ "user", "mnt" }, function()
+        return failure(function() nsbox.run { "sh", rootfs = "/", overlay = "tmp" } end, "EINVAL")
+          .hint
+      end)
+      assert.matches("^no layer may have mounts below it", hint)
     end)
 
     it("is mounted as any other root", function()

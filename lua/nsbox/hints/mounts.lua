@@ -24,7 +24,8 @@ local function file_system(context)
   end
   local function search(mounts)
     for _, mount in ipairs(mounts) do
-      if mount.target == context.subject and mount.type then
+      -- the scratch is mounted on the root that is left, without fail
+      if mount.target == context.subject and mount.type and not mount.scratch then
         return mount.type, mount
       elseif type(mount) == "userdata" then -- of process.mounts: more of them
         local fstype, found = search(mount)
@@ -170,8 +171,19 @@ local function unmapped_option(context)
   end
 end
 
+local function has_upper(context)
+  for _, mount in ipairs(context.mounts or {}) do
+    if type(mount) == "table" and mount.symlink and mount.target == "upper" then
+      return true
+    end
+  end
+end
+
 local function mount_invalid(context)
-  if file_system(context) == "overlay" then
+  if file_system(context) == "overlay" and not has_upper(context) then
+    return "no layer may have mounts below it where the box has a user namespace, which holds them "
+      .. "together: a rootfs, or a lower, of \"/\" has some"
+  elseif file_system(context) == "overlay" then
     return "upper and work have to be on one mount, of a file system that can take them: no "
       .. "overlay itself, no network file system; work has to be empty, but for what an overlay "
       .. "left there"
@@ -201,22 +213,18 @@ local function unmakeable(context)
   end
 end
 
--- whether what could not be mounted is the root that an overlay makes
-local function is_overlay(context)
-  for _, mount in ipairs(context.mounts or {}) do
-    if type(mount) == "table" and mount.type == "overlay" and mount.root then
-      return context.subject == mount.target
-    end
-  end
-end
-
 local common = {
   ENOENT = missing,
   ENOTDIR = function()
     return "a directory can be mounted only on a directory, a file only on a file"
   end,
   ENODEV = unknown_type,
-  ENOSPC = function()
+  ENOSPC = function(context)
+    local root, path = own_root(context), context.subject
+    if root and path and not machine.exists(root .. "/" .. path) then
+      return ("%s is missing in %s and cannot be made there: its file system is full (df, df -i)")
+        :format(path, root)
+    end
     return ("a mount namespace holds at most fs.mount-max mounts (%s)")
       :format(machine.sysctl("fs.mount-max") or "?")
   end,
@@ -230,7 +238,7 @@ local common = {
   end,
   ELOOP = function(context)
     local root = own_root(context)
-    if is_overlay(context) then
+    if file_system(context) == "overlay" then
       return "two of the directories of the overlay are one, or one of them is in another: rootfs, "
         .. "lower, upper and work are directories of their own"
     elseif root and (context.subject or ""):find "^/etc/" then
