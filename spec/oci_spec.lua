@@ -123,6 +123,12 @@ describe("nsbox.oci", function()
     end
     wrong("syscalls: expected a list, got a number", 3)
     wrong("syscalls[1]: expected a table, got a string", { "read" })
+    -- what would not be read must not look as if it were
+    wrong("syscalls: has a hole (an element is nil)", { nil, group { "read" } })
+    wrong("syscalls: expected a list, got a table with the key 'read'", { read = group { "read" } })
+    wrong("syscalls[1].names: has a hole (an element is nil)", { group { nil, "read" } })
+    wrong("syscalls[1].names: expected a list, got a table with the key 'read'",
+      { group { read = true } })
     wrong("syscalls[1]: unknown option 'nam' (did you mean 'name'?)", { { nam = "x" } })
     wrong("syscalls[1].action: expected a word, got nothing", { { name = "read" } })
     wrong("syscalls[1].errnoRet: expected an integer, got '1.5'",

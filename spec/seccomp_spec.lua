@@ -435,6 +435,10 @@ describe("the option seccomp", function()
     fails("[1, 2", "line 1")
     fails(("["):rep(300000), "^dkjson: stack overflow")
     fails("3", "no JSON object")
+    fails('{"ociVersion": "1.0.2", "root": {}}', "^is a configuration without linux.seccomp$")
+    fails('{"linux": {"seccomp": null}}', "^is a configuration without linux.seccomp$")
+    fails('{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [null, {"names": ["read"], '
+      .. '"action": "SCMP_ACT_ERRNO"}]}', "^syscalls: has a hole")
     fails("{}", "defaultAction: expected a word, got nothing")
     fails('{"defaultAction": "ALLOW"}', "expected one of 'SCMP_ACT_ALLOW'")
     local err = boxes.failure { "true", seccomp = dir .. "/none" }
@@ -452,6 +456,8 @@ describe("the option seccomp", function()
       { { allow = { "no_such_thing_at_all" } }, "allow: 'no_such_thing_at_all' is no system call" },
       { { allow = "read" }, "expected a list of system calls, got a string" },
       { { allow = { 3 } }, "allow: expected a name, got a number" },
+      { { deny = { nil, "read" } }, "deny: has a hole (an element is nil)" },
+      { { deny = { [1.5] = "read" } }, "deny: expected a list" },
       { { alow = { "read" } }, "seccomp: unknown option 'alow' (did you mean 'allow'?)" },
       { { "read" }, "seccomp: argument 1: takes none" },
       { { errno = "EFOO" }, "errno: expected a name like 'EPERM', got 'EFOO'" },

@@ -57,7 +57,7 @@ local function check_names(names, known, what)
   end
   local list = {}
   for key, name in next, names do
-    if not math.type(key) then
+    if math.type(key) ~= "integer" then
       return nil, ("%s: %s"):format(what, mistake.no_list(key))
     elseif type(name) ~= "string" then
       return nil, ("%s: %s"):format(what, mistake.expected("a name", name))
@@ -67,6 +67,11 @@ local function check_names(names, known, what)
         near and (" (did you mean '%s'?)"):format(near) or ", see syscalls(2)")
     end
     list[#list + 1] = name
+  end
+  for i = 1, #list do
+    if names[i] == nil then
+      return nil, ("%s: %s"):format(what, mistake.HOLE)
+    end
   end
   table.sort(list)
   return list
@@ -213,7 +218,10 @@ local function parse_file(op, path, text)
   end
   -- of a whole configuration the part that is meant
   local linux = type(t.linux) == "table" and t.linux
-  return linux and type(linux.seccomp) == "table" and linux.seccomp or t
+  if (linux or t.ociVersion) and type(linux and linux.seccomp) ~= "table" then
+    fail_file(op, path, "is a configuration without linux.seccomp")
+  end
+  return linux and linux.seccomp or t
 end
 
 local function profile_of(sys, choice, text, caps, op)
