@@ -95,6 +95,9 @@ describe("nat", function()
         s:nat(o):close()
       end
       s:nat "10.5.5.5/32"
+      -- of a bridge with two in one subnet, too
+      s:bridge { "br0", addr = { "10.0.3.1/24", "10.0.3.2/24" }, nat = true }
+      assert.equal(3, #select(2, tables()).nat4)
       s:close()
       assert.equal(0, (tables()))
     end)

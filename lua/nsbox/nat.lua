@@ -119,11 +119,13 @@ end
 -- @tparam string name of the bridge
 -- @treturn string[] as "10.0.3.0/24"
 function M.subnets(place, index, op, name)
-  local list = {}
+  local list, seen = {}, {}
   for _, record in ipairs(place:check(op, name, place.nl:addr_list { dev = index })) do
     local a = inet.parse(record.addr)
-    if record.scope ~= "link" and not record.peer and a.prefix < #a.bytes * 8 then
-      list[#list + 1] = ("%s/%d"):format(inet.text(inet.network(a)), a.prefix)
+    local subnet = ("%s/%d"):format(inet.text(inet.network(a)), a.prefix)
+    if record.scope ~= "link" and not record.peer and a.prefix < #a.bytes * 8
+      and not seen[subnet] then
+      seen[subnet], list[#list + 1] = true, subnet
     end
   end
   return list
