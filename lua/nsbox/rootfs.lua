@@ -50,8 +50,7 @@ end
 
 -- what programs that unpack begin with when they complain, and how they are to be read
 local UNPACKERS <const> = { { "^gzip: stdin: ", "gzip: " }, { "^bzip2: ", "bzip2: " },
-  { "^xz: %(stdin%): ", "xz: " }, { "^/%*stdin%*\\ : ", "zstd: " },
-  { "^tar: Unexpected EOF", "tar: Unexpected EOF" } }
+  { "^/%*stdin%*\\ : ", "zstd: " }, { "^tar: Unexpected EOF", "tar: Unexpected EOF" } }
 
 -- a line of tar's, or of who unpacks for it
 local function reading(line)
@@ -69,6 +68,11 @@ local SUMMARY <const> = "tar: Exiting with failure status due to previous errors
 -- what is wrong, nil: nothing but devices, which are to be left out. tar goes on after these;
 -- it writes a name on one line, whatever is in it
 local function complaint(result)
+  -- xz writes a line in pieces, between which tar may write one of its own
+  local xz = result.stderr:find("xz: ", 1, true) and result.stderr:match "%(stdin%): (%u[%l ]+)"
+  if xz then
+    return "the archive is damaged: xz: " .. xz:gsub("tar$", "")
+  end
   local devices = false
   for line in result.stderr:gmatch "%S[^\n]*" do
     local device = line:find(NO_DEVICE) ~= nil
