@@ -446,6 +446,16 @@ describe("nsbox.run #uml", function()
     assert.is_true(tonumber(out) > 2, out)
   end)
 
+  it("takes false for none", function()
+    needs "procmount"
+    local o = { "pwd", cwd = "/usr", stdout = "capture", net = false, dns = false, seccomp = false }
+    for _, name in ipairs { "rootfs", "overlay", "devices", "bind", "tmpfs", "timeout" } do
+      o[name] = false
+    end
+    assert.equal("/usr\n", select(2, nsbox.run(o)).stdout)
+    misuse({ "true", rootfs = false, overlay = "tmp" }, "overlay: over what?")
+  end)
+
   it("takes numbers as arguments", function()
     assert.equal("1 2.5\n", output { "echo", 1, 2.5 })
   end)

@@ -133,17 +133,17 @@ local fields = {
     doc = "\"self\", \"subuid\", ranges, or { uid = ranges, gid = ranges }" },
   init = { "boolean", default = false, doc = "nsbox-init is pid 1, reaps and forwards signals" },
   bare = { "boolean", default = false, doc = "only namespaces and maps: what unshare gives" },
-  rootfs = { opts.by "nsbox.root",
+  rootfs = { opts.by "nsbox.root", none = true,
     doc = "its root: \"DIR\" or { DIR, ro =, idmap = }, {}: an empty one" },
-  overlay = { opts.by "nsbox.overlay",
+  overlay = { opts.by "nsbox.overlay", none = true,
     doc = "{ lower =, upper =, work = } or \"tmp\", over its root; \"tmp\" takes up to half of the "
       .. "memory; upper and work have a lock (flock) of the script's, until it or the box ends" },
-  devices = { opts.by("nsbox.root", "check_devices"),
+  devices = { opts.by("nsbox.root", "check_devices"), none = true,
     doc = "devices of the host that its root shows: one or a list" },
   masks = { "boolean", doc = "what of /proc and /sys is hidden or read-only (true; bare: false)" },
-  bind = { opts.by "nsbox.binds",
+  bind = { opts.by "nsbox.binds", none = true,
     doc = "\"SRC[:DST[:ro]]\" or { SRC, to =, ro =, idmap =, propagation = }, a list" },
-  tmpfs = { opts.by("nsbox.binds", "check_tmpfs"),
+  tmpfs = { opts.by("nsbox.binds", "check_tmpfs"), none = true,
     doc = "\"DIR\" or { DIR, size =, mode = }, one or a list; without size up to half of the "
       .. "memory" },
   sysctl = { opts.by("nsbox.setting", "check_box"), doc = "{ [\"net.ipv4.ip_forward\"] = 1, … } "

@@ -101,7 +101,7 @@ M.fields = {
   env = { environment, doc = "names to copy (\"*\": all), and name = value" },
   cwd = { "path", doc = "working directory" },
   user = { user, doc = "1000, \"1000:100\", \"www-data\", read from the box's passwd" },
-  timeout = { "duration", doc = "life time; then SIGKILL" },
+  timeout = { "duration", none = true, doc = "life time; then SIGKILL" },
   check = { "boolean", doc = "a status other than 0 raises" },
 }
 
