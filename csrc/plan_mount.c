@@ -241,7 +241,7 @@ static bool holds(const struct nb_step *s)
 	       s->op == NB_STEP_MOUNT || s->op == NB_STEP_ATTR;
 }
 
-#define MOST_LAYERS 8 /* over the new root; there are two */
+#define MOST_LAYERS 8 /* over the new root; there are one or two */
 
 /* whether nothing lies over the root that we are in */
 static long is_bare(const struct nb_status *root)
