@@ -297,13 +297,13 @@ local function is_own(self, kind)
 end
 
 local function place_of(self, op)
-  local handles, join = open_handles(self, op, 3), {}
+  local handles, join, root = open_handles(self, op, 3), {}, nil
   for _, kind in ipairs(self.kinds) do
     if not is_own(self, kind) then
       join[#join + 1] = handles[kind]
+      root = kind == "user" and 0 or root
     end
   end
-  local root = self.user and not is_own(self, "user") and 0 or nil
   if self._island then
     local way = self._island:way(handles)
     table.move(join, 1, #join, #way + 1, way)
