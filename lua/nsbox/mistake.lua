@@ -207,6 +207,24 @@ function M.surplus(value)
     type(value) == "string" and show(value) or a_type(value))
 end
 
+--- What keeps a table from being a list, of which a part would be read else.
+-- @tparam table given
+-- @treturn ?string nil: it is one
+function M.list(given)
+  local count = 0
+  for key in next, given do
+    if math.type(key) ~= "integer" then
+      return M.no_list(key)
+    end
+    count = count + 1
+  end
+  for i = 1, count do
+    if given[i] == nil then
+      return M.HOLE
+    end
+  end
+end
+
 --- An array part that is not numbered from 1 on.
 -- @tparam table given
 -- @tparam integer count of its number keys

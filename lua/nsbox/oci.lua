@@ -76,18 +76,9 @@ local function list(value, where)
   elseif type(value) ~= "table" then
     wrong(where, mistake.expected("a list", value))
   end
-  local count = 0
-  for key in next, value do
-    if math.type(key) ~= "integer" then
-      wrong(where, mistake.no_list(key))
-    end
-    count = count + 1
-  end
-  -- what is behind a nil would not be read
-  for i = 1, count do
-    if value[i] == nil then
-      wrong(where, mistake.HOLE)
-    end
+  local why = mistake.list(value)
+  if why then
+    wrong(where, why)
   end
   return value
 end

@@ -55,11 +55,13 @@ local function check_names(names, known, what)
   if type(names) ~= "table" then
     return nil, mistake.expected("a list of system calls", names)
   end
+  local why = mistake.list(names)
+  if why then
+    return nil, ("%s: %s"):format(what, why)
+  end
   local list = {}
-  for key, name in next, names do
-    if math.type(key) ~= "integer" then
-      return nil, ("%s: %s"):format(what, mistake.no_list(key))
-    elseif type(name) ~= "string" then
+  for _, name in ipairs(names) do
+    if type(name) ~= "string" then
       return nil, ("%s: %s"):format(what, mistake.expected("a name", name))
     elseif known and not known[name] then
       local near = mistake.suggest(name, known)
@@ -67,11 +69,6 @@ local function check_names(names, known, what)
         near and (" (did you mean '%s'?)"):format(near) or ", see syscalls(2)")
     end
     list[#list + 1] = name
-  end
-  for i = 1, #list do
-    if names[i] == nil then
-      return nil, ("%s: %s"):format(what, mistake.HOLE)
-    end
   end
   table.sort(list)
   return list
